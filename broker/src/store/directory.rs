@@ -1,0 +1,126 @@
+//! The directory a store lives in.
+//!
+//! Owns its lock and its permissions, and knows which of sled's files must not be there or must be synced.
+//! What must hold: from [`Directory::take`] until it is dropped nobody else opens the store, and nobody but
+//! the owner reads it.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+const LOCK_FILE: &str = "LOCK";
+const DATA_FILE: &str = "db";
+const BLOB_DIR: &str = "blobs";
+
+/// A directory that is ours alone.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// The kernel releases it with the descriptor, however the process ends.
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates `path` if need be, closes it to other users and takes its lock.
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let error = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { action, path, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error("create", path))?;
+        restrict(path, 0o700)?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(error("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(error("lock", &lock_path)(source)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes snapshots that a kill left half-written. sled would take such a file for the newest
+    /// snapshot and call the store corrupt; without it, the earlier snapshot and the log recover all.
+    pub(super) fn remove_leftovers(&self) -> Result<(), StoreError> {
+        for path in entries(&self.path)? {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                fs::remove_file(&path).map_err(|source| StoreError::Io {
+                    action: "remove the unfinished snapshot",
+                    path,
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A descriptor of our own on sled's file, to sync it by.
+    pub(super) fn data_file(&self) -> Result<File, StoreError> {
+        let path = self.path.join(DATA_FILE);
+        File::open(&path).map_err(|source| StoreError::Io { action: "open", path, source })
+    }
+
+    /// Closes sled's files to other users: sled creates them by the process's umask. Files it creates
+    /// later lie in a closed directory.
+    pub(super) fn restrict_files(&self) -> Result<(), StoreError> {
+        for path in entries(&self.path)? {
+            restrict(&path, if path.is_dir() { 0o700 } else { 0o600 })?;
+        }
+        Ok(())
+    }
+
+    /// Makes a new store's files and their names durable; sled leaves both to chance.
+    pub(super) fn sync_created(&self) -> Result<(), StoreError> {
+        let mut paths = entries(&self.path)?;
+        paths.push(self.path.clone());
+        paths.extend(self.path.parent().filter(|parent| parent.is_dir()).map(Path::to_owned));
+        for path in paths {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(|source| StoreError::Io {
+                action: "sync",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files.
+    pub(super) fn size_bytes(&self) -> u64 {
+        let files = [self.path.clone(), self.path.join(BLOB_DIR)];
+        let files = files.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+        // A file may go while we look; it takes no space then.
+        files
+            .filter_map(|file| file.metadata().ok())
+            .filter(fs::Metadata::is_file)
+            .map(|file| file.len())
+            .sum()
+    }
+}
+
+fn restrict(path: &Path, mode: u32) -> Result<(), StoreError> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|source| StoreError::Io {
+        action: "restrict",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
+        .map_err(|source| StoreError::Io { action: "list", path: dir.to_owned(), source })
+}

@@ -1,0 +1,184 @@
+//! A store in memory, for tests: the same contract, with faults on order.
+//!
+//! [`MemoryDisk`] is what survives a crash, [`MemoryStore`] is one broker's hold on it. The disk carries
+//! the script of faults, so a test keeps the disk while the writer owns the store. No record is split, but
+//! every limit is that of the splitting store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::{Batch, Identity, Key, Store, StoreError, Visitor, codec};
+
+/// How an ordered commit goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk refuses: an error, and nothing of the batch is kept.
+    Refused,
+    /// The batch is kept, yet the answer is an error, as when only the last sync fails.
+    AnswerLost,
+    /// The broker dies before the batch reaches the disk. The store answers nothing any more.
+    CrashBefore,
+    /// The broker dies after the batch reached the disk, before it could say so.
+    CrashAfter,
+}
+
+/// The durable image. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryDisk(Arc<Mutex<Image>>);
+
+#[derive(Debug, Default)]
+struct Image {
+    identity: Option<Identity>,
+    records: BTreeMap<Key, Bytes>,
+    /// Rises with every open and crash: a store of an earlier one is dead.
+    epoch: u64,
+    held: bool,
+    /// Commits tried so far, over all epochs.
+    commits: u64,
+    faults: BTreeMap<u64, Fault>,
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Orders `fault` for the `nth` commit from now; 1 is the next one.
+    pub fn inject(&self, nth: u64, fault: Fault) {
+        let mut image = self.image();
+        let at = image.commits + nth;
+        image.faults.insert(at, fault);
+    }
+
+    /// Kills whichever broker holds the disk. What was committed stays.
+    pub fn crash(&self) {
+        self.image().crash();
+    }
+
+    /// A panic elsewhere leaves the image whole: nothing here panics between two changes of it.
+    fn image(&self) -> MutexGuard<'_, Image> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Image {
+    fn crash(&mut self) {
+        self.epoch += 1;
+        self.held = false;
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        for (key, value) in batch.writes() {
+            match value {
+                Some(value) => self.records.insert(key.clone(), value.clone()),
+                None => self.records.remove(key),
+            };
+        }
+    }
+
+    fn cost(&self, batch: &Batch) -> usize {
+        batch.cost_over(|key| codec::chunks_of(self.records.get(key)))
+    }
+}
+
+/// One broker's hold on a [`MemoryDisk`].
+#[derive(Debug)]
+pub struct MemoryStore {
+    disk: MemoryDisk,
+    identity: Identity,
+    epoch: u64,
+    poisoned: Mutex<bool>,
+}
+
+impl MemoryStore {
+    /// Opens `disk`, which takes `identity` if it is new.
+    pub fn open(disk: &MemoryDisk, identity: Identity) -> Result<Self, StoreError> {
+        let mut image = disk.image();
+        if image.held {
+            return Err(StoreError::Locked { dir: PathBuf::from("memory") });
+        }
+        image.held = true;
+        image.epoch += 1;
+        let identity = image.identity.get_or_insert(identity).clone();
+        Ok(Self { disk: disk.clone(), identity, epoch: image.epoch, poisoned: Mutex::new(false) })
+    }
+
+    /// Crashes this store and opens its disk again.
+    pub fn reopen(&self) -> Result<Self, StoreError> {
+        self.disk.crash();
+        Self::open(&self.disk, self.identity.clone())
+    }
+
+    /// The image, while this store still lives.
+    fn image(&self) -> Result<MutexGuard<'_, Image>, StoreError> {
+        let image = self.disk.image();
+        if image.epoch == self.epoch { Ok(image) } else { Err(StoreError::Poisoned) }
+    }
+
+    fn fail(&self, why: &str) -> StoreError {
+        StoreError::Io {
+            action: "commit to",
+            path: PathBuf::from("memory"),
+            source: std::io::Error::other(why.to_owned()),
+        }
+    }
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        if let Ok(mut image) = self.image() {
+            image.held = false;
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn load(&self, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
+        let records = self.image()?.records.clone();
+        records.into_iter().try_for_each(|(key, value)| visit(key.as_bytes(), value))
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.image()?.records.get(key).cloned())
+    }
+
+    fn cost(&self, batch: &Batch) -> usize {
+        self.disk.image().cost(batch)
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut poisoned = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
+        if *poisoned {
+            return Err(StoreError::Poisoned);
+        }
+        let mut image = self.image()?;
+        batch.check(image.cost(batch))?;
+        image.commits += 1;
+        let number = image.commits;
+        let fault = image.faults.remove(&number);
+        *poisoned = fault.is_some();
+        if matches!(fault, None | Some(Fault::AnswerLost | Fault::CrashAfter)) {
+            image.apply(batch);
+        }
+        if matches!(fault, Some(Fault::CrashBefore | Fault::CrashAfter)) {
+            image.crash();
+        }
+        match fault {
+            None => Ok(()),
+            Some(fault) => Err(self.fail(&format!("ordered fault: {fault:?}"))),
+        }
+    }
+
+    fn size_bytes(&self) -> u64 {
+        let image = self.disk.image();
+        image.records.iter().map(|(key, value)| (key.as_bytes().len() + value.len()) as u64).sum()
+    }
+}
