@@ -1,1 +1,4 @@
 //! client
+
+pub mod scope;
+pub mod worktree;
