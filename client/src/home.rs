@@ -1,0 +1,195 @@
+//! The directory of one user's mesh: data, socket, locks and secrets in one place.
+//!
+//! Owns the names of the files in it. The place is `MESH_HOME`, else `$HOME/.mesh`: always derivable from HOME
+//! alone, because agent hosts start their MCP servers with an almost empty environment, and a client that
+//! looked elsewhere would start a second broker.
+//!
+//! What must hold: a [`Home`] is an absolute path, short enough for a socket address below it.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ClientError;
+
+/// Longest path of a Unix socket that every platform takes (macOS: 104 bytes with the final NUL).
+pub(crate) const MAX_SOCKET_PATH: usize = 100;
+
+/// The directory that holds everything of one user's mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// What a running broker writes into [`Home::broker_lock_path`] (as JSON), for display.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerRecord {
+    /// Process id of the broker.
+    pub pid: u32,
+    /// Version of the broker program.
+    pub version: String,
+}
+
+impl Home {
+    /// Takes an absolute path, which need not exist.
+    pub fn at(root: impl Into<PathBuf>) -> Result<Self, ClientError> {
+        let home = Self { root: root.into() };
+        if !home.root.is_absolute() {
+            return Err(ClientError::config(format!(
+                "MESH_HOME is not an absolute path: {}; write it out in full",
+                home.root.display()
+            )));
+        }
+        check_socket_path(&home.socket_path())?;
+        Ok(home)
+    }
+
+    /// The place named by `MESH_HOME`, else `$HOME/.mesh`; empty values count as unset.
+    pub(crate) fn resolve(mesh_home: Option<&OsStr>, home: Option<&OsStr>) -> Result<Self, ClientError> {
+        let given = |value: Option<&OsStr>| value.filter(|v| !v.is_empty()).map(PathBuf::from);
+        let root = given(mesh_home).or_else(|| given(home).map(|home| home.join(".mesh")));
+        Self::at(root.ok_or_else(|| ClientError::config("neither MESH_HOME nor HOME is set; set one of them"))?)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Directory of the broker's store.
+    pub fn store_path(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// The broker's Unix socket.
+    pub fn socket_path(&self) -> PathBuf {
+        self.root.join("mesh.sock")
+    }
+
+    /// File that the broker holds with an exclusive flock for as long as it lives; see [`BrokerRecord`].
+    pub fn broker_lock_path(&self) -> PathBuf {
+        self.root.join("broker.lock")
+    }
+
+    /// File that a client holds with an exclusive flock while it starts a broker.
+    pub fn start_lock_path(&self) -> PathBuf {
+        self.root.join("start.lock")
+    }
+
+    /// The bearer token for TCP, mode 0600.
+    pub fn token_path(&self) -> PathBuf {
+        self.root.join("token")
+    }
+
+    /// What an auto-started broker writes to stderr.
+    pub fn log_path(&self) -> PathBuf {
+        self.root.join("broker.log")
+    }
+
+    /// Directory of saved sessions, one file each, mode 0600.
+    pub fn sessions_path(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
+    /// What the broker wrote of itself; `None` when none ever ran or the file is not readable as such. Says
+    /// nothing about whether it still runs: connect to find out.
+    pub fn broker_record(&self) -> Option<BrokerRecord> {
+        serde_json::from_slice(&std::fs::read(self.broker_lock_path()).ok()?).ok()
+    }
+
+    /// Creates the directory and `sessions/` with mode 0700 where missing.
+    ///
+    /// Refuses a directory of another user (root excepted) or one that everybody may write to: whoever can put
+    /// a socket there can pose as the broker.
+    pub fn create(&self) -> io::Result<()> {
+        let missing = !self.root.exists();
+        create_private(&self.root)?;
+        let metadata = std::fs::metadata(&self.root)?;
+        let owner = metadata.uid();
+        if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+            return Err(self.refused("belongs to another user"));
+        }
+        if metadata.mode() & 0o002 != 0 {
+            return Err(self.refused("can be written to by everybody"));
+        }
+        if missing {
+            // The umask may have taken bits from the owner.
+            std::fs::set_permissions(&self.root, Permissions::from_mode(0o700))?;
+        }
+        create_private(&self.sessions_path())
+    }
+
+    fn refused(&self, why: &str) -> io::Error {
+        let text = format!("{} {why}; choose another MESH_HOME or fix it (chmod 700)", self.root.display());
+        io::Error::new(io::ErrorKind::PermissionDenied, text)
+    }
+}
+
+/// Refuses a path that does not fit into a socket address.
+pub(crate) fn check_socket_path(path: &Path) -> Result<(), ClientError> {
+    let length = path.as_os_str().as_bytes().len();
+    if length <= MAX_SOCKET_PATH {
+        return Ok(());
+    }
+    Err(ClientError::config(format!(
+        "the socket path {} has {length} bytes, and a Unix socket takes {MAX_SOCKET_PATH}; \
+         set MESH_HOME to a shorter directory",
+        path.display()
+    )))
+}
+
+fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(mesh_home: Option<&str>, home: Option<&str>) -> Result<Home, ClientError> {
+        Home::resolve(mesh_home.map(OsStr::new), home.map(OsStr::new))
+    }
+
+    #[test]
+    fn mesh_home_wins_over_home_and_empty_is_unset() {
+        assert_eq!(resolve(Some("/m"), Some("/h")).unwrap().path(), Path::new("/m"));
+        assert_eq!(resolve(None, Some("/h")).unwrap().path(), Path::new("/h/.mesh"));
+        assert_eq!(resolve(Some(""), Some("/h")).unwrap().socket_path(), Path::new("/h/.mesh/mesh.sock"));
+        assert!(resolve(None, None).is_err());
+        assert!(resolve(Some("relative"), None).is_err());
+    }
+
+    #[test]
+    fn a_long_home_is_refused_with_the_remedy() {
+        let error = Home::at(format!("/{}", "x".repeat(100))).unwrap_err().to_string();
+        assert!(error.contains("set MESH_HOME to a shorter directory"), "{error}");
+        assert!(Home::at(format!("/{}", "x".repeat(100 - "//mesh.sock".len()))).is_ok());
+    }
+
+    #[test]
+    fn the_directory_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("a/b")).unwrap();
+        home.create().unwrap();
+        home.create().unwrap();
+        for path in [home.path().to_owned(), home.sessions_path()] {
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, 0o700);
+        }
+        assert_eq!(home.broker_record(), None);
+        std::fs::write(home.broker_lock_path(), r#"{"pid":7,"version":"1.2.3"}"#).unwrap();
+        assert_eq!(home.broker_record().unwrap().pid, 7);
+    }
+
+    #[test]
+    fn a_directory_open_to_everybody_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let error = Home::at(dir.path()).unwrap().create().unwrap_err();
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+    }
+}
