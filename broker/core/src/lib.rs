@@ -1,1 +1,30 @@
-//! broker/core
+//! What may happen on a mesh: a pure core without I/O, clock or randomness.
+//!
+//! [`State`] is a cache of [`record::Record`]s. [`State::decide`] says what a [`command::Request`] would do: a
+//! refusal, an answer, or a [`state::Transaction`] of writes, events and an outcome. [`State::apply`] takes writes
+//! in; it is the same function for a fresh commit and for recovery. Time and new ids are arguments.
+//!
+//! What must hold, whatever is asked in whatever order:
+//!
+//! * One transaction, one revision; a transaction with events takes the next sequence of its scope.
+//! * At no revision do two peers hold conflicting locks, and a grant's token is larger than that of every
+//!   earlier grant of an overlapping target.
+//! * Nothing ends before its deadline, and every end is an event with its cause.
+//! * A message stays until every recipient has acknowledged it or it expires; a cursor never moves back.
+//! * The same state, request and time give the same decision.
+
+pub mod command;
+pub mod event;
+pub mod id;
+pub mod idempotency;
+pub mod limits;
+pub mod outcome;
+pub mod record;
+pub mod rejection;
+pub mod revision;
+pub mod state;
+pub mod target;
+pub mod time;
+
+pub use rejection::Rejection;
+pub use state::State;

@@ -1,0 +1,74 @@
+//! First answers to requests, by the caller's own id, so that a retry is safe.
+//!
+//! Owned by the writer; rebuilt from the event history, which is the idempotency log.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::command::Request;
+use crate::id::{PeerName, RequestId, ScopeId, SessionId};
+use crate::limits;
+use crate::outcome::Outcome;
+use crate::record::{Fingerprint, LogRecord};
+use crate::rejection::Rejection;
+use crate::revision::Revision;
+
+/// A first answer.
+#[derive(Clone, Debug)]
+struct Answered {
+    revision: Revision,
+    fingerprint: Fingerprint,
+    session: Option<SessionId>,
+    actor: Option<(ScopeId, PeerName)>,
+    outcome: Outcome,
+}
+
+/// The remembered requests: the newest [`limits::REMEMBERED_REQUESTS`].
+#[derive(Debug, Default)]
+pub struct Idempotency {
+    answers: BTreeMap<RequestId, Answered>,
+    order: VecDeque<(Revision, RequestId)>,
+}
+
+impl Idempotency {
+    /// Takes in a committed transaction; those without a request id or outcome are not remembered.
+    pub fn remember(&mut self, log: &LogRecord) {
+        let (Some(id), Some(outcome)) = (&log.request_id, &log.outcome) else { return };
+        let answered = Answered {
+            revision: log.revision,
+            fingerprint: log.fingerprint,
+            session: log.session,
+            actor: log.actor.clone().map(|name| (log.scope.clone(), name)),
+            outcome: outcome.clone(),
+        };
+        self.answers.insert(id.clone(), answered);
+        self.order.push_back((log.revision, id.clone()));
+        while self.order.len() > limits::REMEMBERED_REQUESTS {
+            if let Some((revision, old)) = self.order.pop_front()
+                && self.answers.get(&old).is_some_and(|answered| answered.revision == revision)
+            {
+                self.answers.remove(&old);
+            }
+        }
+    }
+
+    /// The first answer to this very request, none if it is new, or the refusal if its id was used for another.
+    ///
+    /// `caller` is the peer behind the request's session, if it is live. A repeat may come from the same session
+    /// (which may have ended since: by this very request, say) or from a later session of the same peer.
+    pub fn first_answer(
+        &self,
+        request: &Request,
+        caller: Option<(&ScopeId, &PeerName)>,
+    ) -> Result<Option<(Revision, Outcome)>, Rejection> {
+        let Some(answered) = request.request_id.as_ref().and_then(|id| self.answers.get(id)) else {
+            return Ok(None);
+        };
+        let same_session = request.caller == answered.session || request.caller.is_none();
+        let same_peer = matches!((&answered.actor, caller), (Some((scope, name)), Some(who)) if who == (scope, name));
+        if answered.fingerprint == request.fingerprint && (same_session || same_peer) {
+            return Ok(Some((answered.revision, answered.outcome.clone())));
+        }
+        Err(Rejection::RequestIdReused)
+    }
+}
+

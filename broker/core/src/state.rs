@@ -1,0 +1,274 @@
+//! The state of a mesh: a cache of records, what a request would do to it, and taking the result in.
+
+pub mod deadlines;
+pub mod entries;
+pub mod locks;
+pub mod messages;
+mod names;
+pub mod peers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::command::{Command, Request};
+use crate::event::{Event, LeaveCause};
+use crate::id::{PeerName, ScopeId, SessionId};
+use crate::limits;
+use crate::outcome::Outcome;
+use crate::record::{LogRecord, PeerRecord, Record, RecordKey, ScopeRecord, Write};
+use crate::rejection::Rejection;
+use crate::revision::{Revision, Sequence};
+use crate::time::{Millis, Now, Timestamp};
+
+use deadlines::{Deadlines, Due};
+use entries::Entries;
+use locks::Locks;
+use messages::Messages;
+use peers::Peers;
+
+/// A cache of all records, with the indices that deciding and reading need.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Revision of the last transaction taken in.
+    revision: Revision,
+    /// Heads of the scopes.
+    scopes: BTreeMap<ScopeId, ScopeRecord>,
+    /// Who is known, and who is here.
+    pub peers: Peers,
+    /// Who holds what.
+    pub locks: Locks,
+    /// What is remembered.
+    pub entries: Entries,
+    /// What was said and not read yet.
+    pub messages: Messages,
+    /// What ends when.
+    deadlines: Deadlines,
+}
+
+/// What a request would do.
+#[derive(Debug)]
+pub enum Decision {
+    /// Nothing changes; this is the answer.
+    Answer(Outcome),
+    /// This happens.
+    Commit(Transaction),
+}
+
+/// One atomic change: writes, the log item with its events, and the answer.
+#[derive(Debug)]
+pub struct Transaction {
+    /// Records to write, the scope's head among them.
+    pub writes: Vec<Write>,
+    /// What goes into the event history.
+    pub log: Arc<LogRecord>,
+    /// What the caller is told.
+    pub outcome: Outcome,
+}
+
+/// A change before it has its place in the order.
+#[derive(Debug)]
+struct Change {
+    scope: ScopeId,
+    actor: Option<PeerName>,
+    writes: Vec<Write>,
+    events: Vec<Event>,
+    outcome: Outcome,
+}
+
+/// What an aggregate decides.
+#[derive(Debug)]
+enum Step {
+    Answer(Outcome),
+    Change(Change),
+}
+
+impl State {
+    /// Says what would happen. Pure: same state, request and time, same answer.
+    ///
+    /// Nothing may be overdue: the caller first ends what [`State::due`] names.
+    pub fn decide(&self, request: &Request, now: Now) -> Result<Decision, Rejection> {
+        let step = match &request.command {
+            Command::Join(join) => self.decide_join(join, now)?,
+            Command::End { session, cause } => self.decide_end(*session, *cause, now),
+            Command::Expire(due) => self.decide_expire(due, now),
+            Command::Leave => self.decide_leave(self.caller(request)?, now),
+            Command::Update(update) => self.decide_update(self.caller(request)?, update),
+            Command::Send(send) => self.decide_send(self.caller(request)?, send, now)?,
+            Command::Acknowledge { up_to } => self.decide_acknowledge(self.caller(request)?, *up_to)?,
+            Command::Put(put) => self.decide_put(self.caller(request)?, put, now)?,
+            Command::Delete(delete) => self.decide_delete(self.caller(request)?, delete)?,
+            Command::Acquire(acquire) => self.decide_acquire(self.caller(request)?, acquire, now)?,
+            Command::Renew { targets, ttl } => self.decide_renew(self.caller(request)?, targets, *ttl)?,
+            Command::Release { targets } => self.decide_release(self.caller(request)?, targets)?,
+        };
+        Ok(match step {
+            Step::Answer(outcome) => Decision::Answer(outcome),
+            Step::Change(change) => Decision::Commit(self.seal(change, request, now)),
+        })
+    }
+
+    /// Takes a write in. Total: what was decided always applies. Leases in it start at `now`.
+    pub fn apply(&mut self, write: &Write, now: Timestamp) {
+        match write {
+            Write::Put(Record::Scope(record)) => {
+                self.scopes.insert(record.scope.clone(), record.clone());
+            }
+            Write::Put(Record::Peer(record)) => self.apply_peer(record, now),
+            Write::Put(Record::Lock(record)) => self.apply_lock(record, now),
+            Write::Put(Record::Entry(record)) => self.apply_entry(record),
+            Write::Put(Record::Message(record)) => self.apply_message(record),
+            Write::Delete(RecordKey::Scope(scope)) => {
+                self.scopes.remove(scope);
+            }
+            Write::Delete(RecordKey::Peer(key)) => self.remove_peer(key),
+            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key),
+            Write::Delete(RecordKey::Entry(scope, key)) => self.remove_entry(scope, key),
+            Write::Delete(RecordKey::Message(slot)) => self.remove_message(*slot),
+        }
+    }
+
+    /// Takes a whole transaction in.
+    pub fn apply_transaction(&mut self, transaction: &Transaction, now: Timestamp) {
+        for write in &transaction.writes {
+            self.apply(write, now);
+        }
+        self.advance(transaction.log.revision);
+    }
+
+    /// Moves the revision on, when recovering.
+    pub fn advance(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+
+    /// Revision of the last transaction taken in.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// How many scopes have had events.
+    #[must_use]
+    pub fn scope_count(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// When time alone will change something.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.next()
+    }
+
+    /// The first thing that is past its deadline.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Option<Due> {
+        self.deadlines.due(now)
+    }
+
+    /// Time left before something ends by itself; none when it has no deadline.
+    #[must_use]
+    pub fn remaining(&self, due: &Due, now: Timestamp) -> Option<Millis> {
+        self.deadlines.at(due).map(|at| at.since(now))
+    }
+
+    /// Sets the next moment at which to ask whether a session still shows signs of life.
+    pub fn set_lease_deadline(&mut self, session: SessionId, at: Timestamp) {
+        if self.peers.by_session(session).is_some() {
+            self.deadlines.set(Due::Session(session), at);
+        }
+    }
+
+    /// The peer behind a request's session.
+    fn caller(&self, request: &Request) -> Result<&Arc<PeerRecord>, Rejection> {
+        let session = request.caller.ok_or(Rejection::SessionRequired)?;
+        self.peers.by_session(session).ok_or(Rejection::SessionExpired)
+    }
+
+    fn decide_expire(&self, due: &Due, now: Now) -> Step {
+        if self.deadlines.at(due).is_none_or(|at| at > now.at) {
+            return Step::Answer(Outcome::Done);
+        }
+        match due {
+            Due::Session(session) => self.decide_end(*session, LeaveCause::Expired, now),
+            Due::Lock(key) => self.decide_unlock(key, now),
+            Due::Entry(scope, key) => self.decide_entry_expiry(scope, key),
+            Due::Message(slot) => self.decide_message_expiry(*slot),
+            Due::Peer(key) => Step::Change(Change {
+                scope: key.scope.clone(),
+                actor: None,
+                writes: vec![Write::Delete(RecordKey::Peer(key.clone()))],
+                events: Vec::new(),
+                outcome: Outcome::Done,
+            }),
+        }
+    }
+
+    /// The revision that a change decided now will have.
+    fn next_revision(&self) -> Revision {
+        self.revision.next()
+    }
+
+    /// Gives a change its place in the order.
+    fn seal(&self, change: Change, request: &Request, now: Now) -> Transaction {
+        let Change { scope, actor, mut writes, events, outcome } = change;
+        let revision = self.next_revision();
+        let head = self.scopes.get(&scope);
+        let last_revision = head.map_or(Revision::ZERO, |head| head.last_revision);
+        let last_sequence = head.map_or(Sequence::default(), |head| head.sequence);
+        let sequence = if events.is_empty() { Sequence::default() } else { last_sequence.next() };
+        if !events.is_empty() {
+            let record = ScopeRecord { scope: scope.clone(), sequence, last_revision: revision };
+            writes.push(Write::Put(Record::Scope(record)));
+        }
+        let log = Arc::new(LogRecord {
+            revision,
+            scope,
+            sequence,
+            prev_revision: last_revision,
+            actor,
+            session: request.caller,
+            request_id: request.request_id.clone(),
+            fingerprint: request.fingerprint,
+            at: now.at,
+            committed: now.wall,
+            events,
+            outcome: request.request_id.is_some().then(|| outcome.clone()),
+        });
+        Transaction { writes, log, outcome }
+    }
+}
+
+/// A page of a listing: at most so many items and, roughly, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct PageSize {
+    items: usize,
+    bytes: usize,
+}
+
+impl PageSize {
+    /// As asked, within bounds; 0 means the default.
+    #[must_use]
+    pub fn of(items: usize) -> Self {
+        let items = if items == 0 { limits::PAGE_DEFAULT } else { items.min(limits::PAGE) };
+        Self { items, bytes: limits::PAGE_BYTES }
+    }
+
+    /// How many items.
+    #[must_use]
+    pub fn items(self) -> usize {
+        self.items
+    }
+
+    /// Takes items until the page is full; true when some were left.
+    pub fn fill<T>(self, items: impl Iterator<Item = T>, size: impl Fn(&T) -> usize) -> (Vec<T>, bool) {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        for item in items {
+            bytes += size(&item);
+            if page.len() == self.items || (bytes > self.bytes && !page.is_empty()) {
+                return (page, true);
+            }
+            page.push(item);
+        }
+        (page, false)
+    }
+}

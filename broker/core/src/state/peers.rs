@@ -1,0 +1,325 @@
+//! Peers and their sessions: who is known, who is here, and how a session begins and ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::deadlines::Due;
+use super::{Change, State, Step, names};
+use crate::command::{Join, Update};
+use crate::event::{Event, LeaveCause, UnlockCause};
+use crate::id::{PeerName, ResumeKey, ScopeId, SessionId};
+use crate::limits;
+use crate::outcome::Outcome;
+use crate::record::{PeerInfo, PeerKey, PeerRecord, Record, RecordKey, SessionEnd, SessionRecord, Write};
+use crate::rejection::Rejection;
+use crate::time::{Millis, Now, Timestamp};
+
+/// All peers, by scope and name, with their live sessions and resume keys.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    by_scope: BTreeMap<ScopeId, BTreeMap<PeerName, Arc<PeerRecord>>>,
+    sessions: BTreeMap<SessionId, Arc<PeerRecord>>,
+    resume: BTreeMap<(ScopeId, ResumeKey), PeerName>,
+    known: usize,
+}
+
+impl Peers {
+    /// A peer by name.
+    #[must_use]
+    pub fn get(&self, scope: &ScopeId, name: &PeerName) -> Option<&Arc<PeerRecord>> {
+        self.by_scope.get(scope)?.get(name)
+    }
+
+    /// The peer whose live session this is.
+    #[must_use]
+    pub fn by_session(&self, session: SessionId) -> Option<&Arc<PeerRecord>> {
+        self.sessions.get(&session)
+    }
+
+    /// Peers of one scope, or of all, by scope and name, after a peer.
+    pub fn list<'a>(
+        &'a self,
+        scope: Option<&'a ScopeId>,
+        after: Option<&'a PeerKey>,
+    ) -> impl Iterator<Item = &'a Arc<PeerRecord>> {
+        self.by_scope
+            .iter()
+            .filter(move |(at, _)| scope.is_none_or(|scope| scope == *at))
+            .filter(move |(at, _)| after.is_none_or(|after| after.scope <= **at))
+            .flat_map(|(_, peers)| peers.values())
+            .filter(move |peer| after.is_none_or(|after| *after < peer.key()))
+    }
+
+    /// Peers of a scope with a live session.
+    pub fn online(&self, scope: &ScopeId) -> impl Iterator<Item = &Arc<PeerRecord>> {
+        self.by_scope.get(scope).into_iter().flat_map(BTreeMap::values).filter(|peer| peer.session.is_some())
+    }
+
+    /// Live sessions with their leases.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionRecord> {
+        self.sessions.values().filter_map(|peer| peer.session.as_ref())
+    }
+
+    /// How many sessions are live.
+    #[must_use]
+    pub fn online_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many peers are known.
+    #[must_use]
+    pub fn known_count(&self) -> usize {
+        self.known
+    }
+
+    /// The name the caller will have, with the peer that has it, if there is one.
+    fn identify(&self, join: &Join) -> Result<(PeerName, Option<&Arc<PeerRecord>>), Rejection> {
+        if let Some(former) = self.by_resume_key(join)
+            && join.name.as_ref().is_none_or(|name| *name == former.name)
+        {
+            return Ok((former.name.clone(), Some(former)));
+        }
+        if let Some(name) = &join.name {
+            let former = self.get(&join.scope, name);
+            if former.is_some_and(|peer| peer.session.is_some()) {
+                return Err(Rejection::PeerNameTaken { name: name.clone() });
+            }
+            return Ok((name.clone(), former));
+        }
+        let free = names::candidates(join.name_seed)
+            .filter_map(|name| PeerName::parse(&name).ok())
+            .find(|name| self.get(&join.scope, name).is_none());
+        free.map(|name| (name, None)).ok_or(Rejection::LimitReached { what: "peers", limit: limits::PEERS })
+    }
+
+    fn by_resume_key(&self, join: &Join) -> Option<&Arc<PeerRecord>> {
+        let key = join.resume_key.clone()?;
+        let name = self.resume.get(&(join.scope.clone(), key))?;
+        self.get(&join.scope, name)
+    }
+
+    fn insert(&mut self, record: &Arc<PeerRecord>) -> Option<Arc<PeerRecord>> {
+        let peers = self.by_scope.entry(record.scope.clone()).or_default();
+        let former = peers.insert(record.name.clone(), record.clone());
+        if let Some(former) = &former {
+            self.forget_keys(former);
+        } else {
+            self.known += 1;
+        }
+        if let Some(session) = &record.session {
+            self.sessions.insert(session.id, record.clone());
+        }
+        if let Some(key) = &record.resume_key {
+            self.resume.insert((record.scope.clone(), key.clone()), record.name.clone());
+        }
+        former
+    }
+
+    fn remove(&mut self, key: &PeerKey) -> Option<Arc<PeerRecord>> {
+        let peers = self.by_scope.get_mut(&key.scope)?;
+        let former = peers.remove(&key.name)?;
+        if peers.is_empty() {
+            self.by_scope.remove(&key.scope);
+        }
+        self.known -= 1;
+        self.forget_keys(&former);
+        Some(former)
+    }
+
+    fn forget_keys(&mut self, record: &PeerRecord) {
+        if let Some(session) = &record.session {
+            self.sessions.remove(&session.id);
+        }
+        if let Some(key) = &record.resume_key {
+            let key = (record.scope.clone(), key.clone());
+            if self.resume.get(&key) == Some(&record.name) {
+                self.resume.remove(&key);
+            }
+        }
+    }
+}
+
+impl State {
+    pub(super) fn decide_join(&self, join: &Join, now: Now) -> Result<Step, Rejection> {
+        let (name, former) = self.peers.identify(join)?;
+        if former.is_none() && self.peers.known >= limits::PEERS {
+            return Err(Rejection::LimitReached { what: "peers", limit: limits::PEERS });
+        }
+        let mut writes = Vec::new();
+        let mut events = Vec::new();
+        // The conversation was another peer until now: it is not two.
+        if let Some(other) = self.peers.by_resume_key(join)
+            && other.name != name
+        {
+            let mut other_now = PeerRecord::clone(other);
+            other_now.resume_key = None;
+            events.extend(end_session(&mut other_now, LeaveCause::Replaced, now));
+            writes.push(Write::Put(Record::Peer(Arc::new(other_now))));
+        }
+        let mut peer = former.map_or_else(|| self.new_peer(join, name), |former| PeerRecord::clone(former));
+        events.extend(end_session(&mut peer, LeaveCause::Replaced, now));
+        peer.info = join.info.clone();
+        peer.resume_key = join.resume_key.clone().or(peer.resume_key);
+        peer.joined = now.wall;
+        peer.session = Some(SessionRecord { id: join.session, ttl: join.ttl, joined: now.wall });
+        let unread = former.map_or(0, |former| self.messages.unread(former));
+        let peer = Arc::new(peer);
+        let resumed = former.is_some();
+        writes.push(Write::Put(Record::Peer(peer.clone())));
+        events.push(Event::PeerJoined { peer: peer.clone(), resumed });
+        Ok(Step::Change(Change {
+            scope: join.scope.clone(),
+            actor: Some(peer.name.clone()),
+            writes,
+            events,
+            outcome: Outcome::Joined { peer, resumed, unread },
+        }))
+    }
+
+    fn new_peer(&self, join: &Join, name: PeerName) -> PeerRecord {
+        PeerRecord {
+            scope: join.scope.clone(),
+            name,
+            info: PeerInfo::default(),
+            resume_key: None,
+            session: None,
+            joined: crate::time::WallTime::default(),
+            ended: None,
+            acknowledged: self.next_revision(),
+        }
+    }
+
+    pub(super) fn decide_update(&self, caller: &Arc<PeerRecord>, update: &Update) -> Step {
+        let mut peer = PeerRecord::clone(caller);
+        let info = &mut peer.info;
+        let texts = [
+            (&mut info.agent_kind, &update.agent_kind),
+            (&mut info.agent_version, &update.agent_version),
+            (&mut info.host, &update.host),
+            (&mut info.worktree, &update.worktree),
+            (&mut info.branch, &update.branch),
+            (&mut info.head, &update.head),
+            (&mut info.focus, &update.focus),
+        ];
+        for (field, new) in texts {
+            if let Some(new) = new {
+                field.clone_from(new);
+            }
+        }
+        info.pid = update.pid.unwrap_or(info.pid);
+        if let Some(files) = &update.files {
+            info.files.clone_from(files);
+        }
+        let changed = peer.info != caller.info;
+        let peer = Arc::new(peer);
+        let outcome = Outcome::Updated { peer: peer.clone() };
+        if !changed {
+            return Step::Answer(outcome);
+        }
+        Step::Change(Change {
+            scope: peer.scope.clone(),
+            actor: Some(peer.name.clone()),
+            writes: vec![Write::Put(Record::Peer(peer.clone()))],
+            events: vec![Event::PeerUpdated { peer }],
+            outcome,
+        })
+    }
+
+    pub(super) fn decide_leave(&self, caller: &Arc<PeerRecord>, now: Now) -> Step {
+        let mut peer = PeerRecord::clone(caller);
+        let mut events = Vec::new();
+        // What does not fit into this transaction is due at once and follows in the next.
+        let held: Vec<_> = self.locks.of_holder(&caller.key()).take(limits::UNLOCKS_PER_TRANSACTION).collect();
+        let mut writes: Vec<Write> = held.iter().map(|l| Write::Delete(RecordKey::Lock(l.key()))).collect();
+        if !held.is_empty() {
+            let targets = held.iter().map(|lock| lock.target.clone()).collect();
+            events.push(Event::FileUnlocked {
+                holder: peer.name.clone(),
+                targets,
+                cause: UnlockCause::Left,
+            });
+        }
+        events.extend(end_session(&mut peer, LeaveCause::Left, now));
+        let change = Change {
+            scope: peer.scope.clone(),
+            actor: Some(peer.name.clone()),
+            writes: {
+                writes.push(Write::Put(Record::Peer(Arc::new(peer))));
+                writes
+            },
+            events,
+            outcome: Outcome::Done,
+        };
+        Step::Change(change)
+    }
+
+    pub(super) fn decide_end(&self, session: SessionId, cause: LeaveCause, now: Now) -> Step {
+        let Some(peer) = self.peers.by_session(session) else { return Step::Answer(Outcome::Done) };
+        let mut peer = PeerRecord::clone(peer);
+        let events = end_session(&mut peer, cause, now).into_iter().collect();
+        Step::Change(Change {
+            scope: peer.scope.clone(),
+            actor: None,
+            writes: vec![Write::Put(Record::Peer(Arc::new(peer)))],
+            events,
+            outcome: Outcome::Done,
+        })
+    }
+
+    pub(super) fn apply_peer(&mut self, record: &Arc<PeerRecord>, now: Timestamp) {
+        let former = self.peers.insert(record);
+        let former_session = former.and_then(|peer| peer.session.clone());
+        if let Some(ended) = &former_session
+            && record.session.as_ref().is_none_or(|session| session.id != ended.id)
+        {
+            self.deadlines.clear(&Due::Session(ended.id));
+        }
+        match &record.session {
+            Some(session) => {
+                self.deadlines.clear(&Due::Peer(record.key()));
+                if former_session.is_none_or(|former| former.id != session.id) {
+                    self.deadlines.set(Due::Session(session.id), now.after(session.ttl));
+                }
+            }
+            None => {
+                let since = record.ended.as_ref().map_or(now, |end| end.at);
+                self.deadlines.set(Due::Peer(record.key()), since.after(limits::PEER_RETENTION));
+            }
+        }
+        self.shorten_orphaned_locks(record, now);
+    }
+
+    pub(super) fn remove_peer(&mut self, key: &PeerKey) {
+        if let Some(former) = self.peers.remove(key)
+            && let Some(session) = &former.session
+        {
+            self.deadlines.clear(&Due::Session(session.id));
+        }
+        self.deadlines.clear(&Due::Peer(key.clone()));
+    }
+
+    /// Locks of sessions that are over live on for the lock-delay at most.
+    fn shorten_orphaned_locks(&mut self, peer: &PeerRecord, now: Timestamp) {
+        for lock in self.locks.of_holder(&peer.key()) {
+            if let Some(delay) = orphan_delay(peer, lock.session) {
+                self.deadlines.set_earlier(Due::Lock(lock.key()), now.after(delay));
+            }
+        }
+    }
+}
+
+/// How long a lock of this session may live on: none while the session is live.
+pub(super) fn orphan_delay(peer: &PeerRecord, session: SessionId) -> Option<Millis> {
+    if peer.session.as_ref().is_some_and(|live| live.id == session) {
+        return None;
+    }
+    let left = peer.ended.as_ref().is_some_and(|end| end.session == session && end.cause == LeaveCause::Left);
+    Some(if left { Millis::ZERO } else { limits::LOCK_DELAY })
+}
+
+/// Ends the live session of a peer, if it has one.
+fn end_session(peer: &mut PeerRecord, cause: LeaveCause, now: Now) -> Option<Event> {
+    let session = peer.session.take()?;
+    peer.ended = Some(SessionEnd { session: session.id, cause, at: now.at, wall: now.wall });
+    Some(Event::PeerLeft { name: peer.name.clone(), session: session.id, cause })
+}
