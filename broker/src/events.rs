@@ -1,0 +1,204 @@
+//! The event log as readers see it: a ring of recent transactions in memory, the whole history in the store, and
+//! a [`Subscription`] that is a cursor over both.
+//!
+//! What must hold: a subscription sees every transaction after its cursor once and in order, or learns that the
+//! history no longer goes back that far. It holds no queue: a slow reader costs the others nothing and reads the
+//! store when the ring has moved on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use mesh_core::limits::HISTORY_SLOTS;
+use mesh_core::record::LogRecord;
+use mesh_core::revision::Revision;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::records;
+use crate::store::{Store, StoreError};
+
+/// Transactions that a reader takes at a time.
+const CHUNK: u64 = 256;
+
+/// Why the log cannot be read on.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The history no longer goes back that far.
+    #[error("the history goes back to revision {}", oldest.0)]
+    Compacted {
+        /// The oldest revision kept.
+        oldest: Revision,
+        /// The newest revision.
+        head: Revision,
+    },
+    /// The broker is shutting down.
+    #[error("the broker is shutting down")]
+    Closed,
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The shared log.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    ring: Arc<RwLock<Ring>>,
+    head: watch::Receiver<Revision>,
+    store: Arc<dyn Store>,
+}
+
+/// The writer's end of the log.
+#[derive(Debug)]
+pub struct Publisher {
+    ring: Arc<RwLock<Ring>>,
+    head: watch::Sender<Revision>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    /// Consecutive revisions, the newest last.
+    recent: VecDeque<Arc<LogRecord>>,
+    capacity: usize,
+    /// Oldest revision in the store; one past the newest when there is none.
+    oldest: Revision,
+}
+
+/// A cursor over the log.
+#[derive(Debug)]
+pub struct Subscription {
+    log: EventLog,
+    next: Revision,
+}
+
+/// A log whose recent part is `recent` (consecutive, ending at `head`) and whose history begins at `oldest`.
+#[must_use]
+pub fn open(
+    store: Arc<dyn Store>,
+    recent: VecDeque<Arc<LogRecord>>,
+    oldest: Revision,
+    head: Revision,
+    capacity: usize,
+) -> (EventLog, Publisher) {
+    let ring = Arc::new(RwLock::new(Ring { recent, capacity, oldest }));
+    let (sender, receiver) = watch::channel(head);
+    (EventLog { ring: ring.clone(), head: receiver, store }, Publisher { ring, head: sender })
+}
+
+impl Publisher {
+    /// Makes durable transactions visible, and wakes the readers once.
+    pub fn publish(&self, batch: impl Iterator<Item = Arc<LogRecord>>) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.recent.extend(batch);
+        let surplus = ring.recent.len().saturating_sub(ring.capacity);
+        ring.recent.drain(..surplus);
+        let Some(head) = ring.recent.back().map(|log| log.revision) else { return };
+        // The slot of each new transaction was that of an old one.
+        ring.oldest = ring.oldest.max(Revision((head.0 + 1).saturating_sub(HISTORY_SLOTS)));
+        drop(ring);
+        self.head.send_replace(head);
+    }
+
+    /// History before this revision is gone.
+    pub fn compacted(&self, oldest: Revision) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.oldest = ring.oldest.max(oldest);
+        while ring.recent.front().is_some_and(|log| log.revision < oldest) {
+            ring.recent.pop_front();
+        }
+    }
+}
+
+impl EventLog {
+    /// The newest revision.
+    #[must_use]
+    pub fn head(&self) -> Revision {
+        *self.head.borrow()
+    }
+
+    /// The oldest revision kept; one past the newest when none is.
+    #[must_use]
+    pub fn oldest(&self) -> Revision {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).oldest
+    }
+
+    /// A cursor whose next revision is `start`.
+    #[must_use]
+    pub fn subscribe(&self, start: Revision) -> Subscription {
+        Subscription { log: self.clone(), next: start }
+    }
+
+    /// Up to a chunk of transactions from a revision on; none when there are none yet.
+    async fn read(&self, from: Revision) -> Result<Vec<Arc<LogRecord>>, ReadError> {
+        let head = self.head();
+        if from > head {
+            return Ok(Vec::new());
+        }
+        {
+            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+            if from < ring.oldest {
+                return Err(ReadError::Compacted { oldest: ring.oldest, head });
+            }
+            if let Some(first) = ring.recent.front()
+                && first.revision <= from
+            {
+                let skip = usize::try_from(from.0 - first.revision.0).unwrap_or(usize::MAX);
+                let seen = ring.recent.iter().skip(skip).take_while(|log| log.revision <= head);
+                return Ok(seen.take(usize::try_from(CHUNK).unwrap_or(usize::MAX)).cloned().collect());
+            }
+        }
+        let to = Revision(head.0.min(from.0 + CHUNK - 1));
+        let store = self.store.clone();
+        let found = tokio::task::spawn_blocking(move || read_slots(store.as_ref(), from, to)).await;
+        let found = found.map_err(|_| ReadError::Closed)??;
+        // The writer may have taken slots over while they were read.
+        let oldest = self.oldest();
+        if found.first().is_none_or(|log| log.revision != from) {
+            return Err(ReadError::Compacted { oldest, head });
+        }
+        Ok(found)
+    }
+}
+
+impl Subscription {
+    /// The next revision to be delivered.
+    #[must_use]
+    pub fn position(&self) -> Revision {
+        self.next
+    }
+
+    /// The next transactions, waiting until there are some. Cancel safe.
+    pub async fn next(&mut self) -> Result<Vec<Arc<LogRecord>>, ReadError> {
+        loop {
+            let found = self.ready().await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            let next = self.next;
+            let mut head = self.log.head.clone();
+            head.wait_for(|head| *head >= next).await.map_err(|_| ReadError::Closed)?;
+        }
+    }
+
+    /// The next transactions that are there already. Cancel safe.
+    pub async fn ready(&mut self) -> Result<Vec<Arc<LogRecord>>, ReadError> {
+        let found = self.log.read(self.next).await?;
+        if let Some(last) = found.last() {
+            self.next = last.revision.next();
+        }
+        Ok(found)
+    }
+}
+
+/// The transactions of these revisions, up to the first whose slot holds another one by now.
+fn read_slots(store: &dyn Store, from: Revision, to: Revision) -> Result<Vec<Arc<LogRecord>>, StoreError> {
+    let mut found = Vec::new();
+    for revision in from.0..=to.0 {
+        let Some(value) = store.get(&records::log_key(Revision(revision)))? else { break };
+        let log = records::decode_log(&value)?;
+        if log.revision.0 != revision {
+            break;
+        }
+        found.push(Arc::new(log));
+    }
+    Ok(found)
+}

@@ -1,0 +1,92 @@
+//! The one way to the writer: a bounded queue.
+
+use std::sync::Weak;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use mesh_core::Rejection;
+use mesh_core::command::Request;
+use mesh_core::id::SessionId;
+use mesh_core::outcome::Outcome;
+use mesh_core::revision::Revision;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// How many requests may wait for the disk.
+const CAPACITY: usize = 8_192;
+
+/// What the writer is told.
+#[derive(Debug)]
+pub enum Input {
+    /// Decide this, and answer when the answer is durable.
+    Submit(Box<Request>, oneshot::Sender<Result<Reply, CallError>>),
+    /// The last stream of a session ended.
+    Detached(SessionId, Connection),
+    /// Finish what is queued before this, and end.
+    Stop,
+}
+
+/// A transport connection: alive as long as its socket is open.
+pub type Connection = Weak<()>;
+
+/// An answer, with the revision that it stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Revision of the change, or the current one when nothing changed.
+    pub revision: Revision,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// The answer is no.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The queue is full.
+    #[error("too many requests wait for the disk; retry in a moment")]
+    Overloaded,
+    /// The broker is shutting down. The request may or may not have happened; a retry with its id tells.
+    #[error("the broker is shutting down; retry with the same request_id")]
+    Draining,
+}
+
+/// The callers' end.
+#[derive(Clone, Debug)]
+pub struct Handle(SyncSender<Input>);
+
+/// A queue and its two ends.
+#[must_use]
+pub fn queue() -> (Handle, Receiver<Input>) {
+    let (sender, receiver) = sync_channel(CAPACITY);
+    (Handle(sender), receiver)
+}
+
+impl Handle {
+    /// Asks the writer; the answer comes when it is durable. Dropping the future does not take the request back.
+    pub async fn submit(&self, request: Request) -> Result<Reply, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Input::Submit(Box::new(request), sender))?;
+        receiver.await.map_err(|_| CallError::Draining)?
+    }
+
+    /// Tells the writer that a session's last stream ended.
+    ///
+    /// Without room in the queue nothing is told: the lease still ends the session, only later.
+    pub fn detached(&self, session: SessionId, connection: Connection) {
+        let _ = self.send(Input::Detached(session, connection));
+    }
+
+    /// Ends the writer once it has done what is queued. Waits for room, so call it from a blocking thread.
+    pub fn stop(&self) {
+        // A writer that is gone already needs no telling.
+        let _ = self.0.send(Input::Stop);
+    }
+
+    fn send(&self, input: Input) -> Result<(), CallError> {
+        self.0.try_send(input).map_err(|error| match error {
+            TrySendError::Full(_) => CallError::Overloaded,
+            TrySendError::Disconnected(_) => CallError::Draining,
+        })
+    }
+}

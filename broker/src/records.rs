@@ -1,0 +1,131 @@
+//! The core's records as the store's bytes: one schema table for all keys, one encoding for all values.
+//!
+//! | kind | record | key after the kind |
+//! |---|---|---|
+//! | `01` | item of the event history | slot: revision modulo [`HISTORY_SLOTS`], 4 bytes big-endian |
+//! | `02` | head of a scope | digest of the scope |
+//! | `03` | peer | digest of scope and name |
+//! | `04` | lock | digest of scope, target and holder |
+//! | `05` | entry | digest of scope and key |
+//! | `06` | message | slot, 4 bytes big-endian |
+//!
+//! The history comes first because recovery takes the mesh's time from it, and peers before locks because a lock
+//! is judged by its holder's session. Digests keep keys short whatever callers choose as names; the names are in
+//! the values. The values are postcard; the store wraps each in a format version and a checksum.
+
+use mesh_core::limits::HISTORY_SLOTS;
+use mesh_core::record::{LogRecord, Record, RecordKey, Write};
+use mesh_core::revision::Revision;
+use mesh_core::state::Transaction;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::{Batch, Key, Op, StoreError};
+
+const LOG: u8 = 0x01;
+const SCOPE: u8 = 0x02;
+const PEER: u8 = 0x03;
+const LOCK: u8 = 0x04;
+const ENTRY: u8 = 0x05;
+const MESSAGE: u8 = 0x06;
+
+/// A record as recovery finds it.
+#[derive(Debug)]
+pub enum Loaded {
+    /// An item of the history.
+    Log(LogRecord),
+    /// A record of the state.
+    Record(Record),
+}
+
+/// The writes of a transaction, and its item of the history.
+pub fn encode(transaction: &Transaction) -> Result<Batch, StoreError> {
+    let mut batch = Batch::new();
+    for write in &transaction.writes {
+        batch.push(match write {
+            Write::Put(record) => Op::Put { key: key(&record.key()), value: value(record)?.into() },
+            Write::Delete(name) => Op::Delete { key: key(name) },
+        });
+    }
+    let log = &*transaction.log;
+    batch.push(Op::Put { key: log_key(log.revision), value: bytes(log)?.into() });
+    Ok(batch)
+}
+
+/// Reads what the store holds under a key.
+pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
+    let record = match key.first() {
+        Some(&LOG) => return Ok(Loaded::Log(decode_log(value)?)),
+        Some(&SCOPE) => Record::Scope(parse("scope", value)?),
+        Some(&PEER) => Record::Peer(parse("peer", value)?),
+        Some(&LOCK) => Record::Lock(parse("lock", value)?),
+        Some(&ENTRY) => Record::Entry(parse("entry", value)?),
+        Some(&MESSAGE) => Record::Message(parse("message", value)?),
+        kind => {
+            let what = format!("a record of unknown kind {kind:?}; was it written by a newer mesh?");
+            return Err(StoreError::Corrupt { what });
+        }
+    };
+    Ok(Loaded::Record(record))
+}
+
+/// The key of a revision's slot in the history.
+#[must_use]
+pub fn log_key(revision: Revision) -> Key {
+    let slot = u32::try_from(revision.0 % HISTORY_SLOTS).expect("the history has fewer than 2^32 slots");
+    slot_key(LOG, slot)
+}
+
+/// Reads an item of the history.
+pub fn decode_log(value: &[u8]) -> Result<LogRecord, StoreError> {
+    parse("history", value)
+}
+
+fn key(name: &RecordKey) -> Key {
+    match name {
+        RecordKey::Scope(scope) => digest_key(SCOPE, &[scope.as_str()]),
+        RecordKey::Peer(key) => digest_key(PEER, &[key.scope.as_str(), key.name.as_str()]),
+        RecordKey::Lock(key) => {
+            digest_key(LOCK, &[key.scope.as_str(), key.target.as_str(), key.holder.as_str()])
+        }
+        RecordKey::Entry(scope, key) => digest_key(ENTRY, &[scope.as_str(), key.as_str()]),
+        RecordKey::Message(slot) => slot_key(MESSAGE, *slot),
+    }
+}
+
+fn digest_key(kind: u8, parts: &[&str]) -> Key {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(hasher.finalize().as_bytes());
+    Key::new(bytes).expect("33 bytes of a kind of ours make a key")
+}
+
+fn slot_key(kind: u8, slot: u32) -> Key {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&slot.to_be_bytes());
+    Key::new(bytes).expect("5 bytes of a kind of ours make a key")
+}
+
+fn value(record: &Record) -> Result<Vec<u8>, StoreError> {
+    match record {
+        Record::Scope(r) => bytes(r),
+        Record::Peer(r) => bytes(&**r),
+        Record::Lock(r) => bytes(&**r),
+        Record::Entry(r) => bytes(&**r),
+        Record::Message(r) => bytes(&**r),
+    }
+}
+
+fn bytes(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(record)
+        .map_err(|error| StoreError::Corrupt { what: format!("a record cannot be encoded: {error}") })
+}
+
+fn parse<T: DeserializeOwned>(what: &str, value: &[u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(value)
+        .map_err(|error| StoreError::Corrupt { what: format!("a {what} record cannot be read: {error}") })
+}
