@@ -37,7 +37,8 @@ pub use self::sled::{Durability, SledOptions, SledStore};
 /// without bound; up to about 300 it stays flat.
 pub const MAX_BATCH_OPS: usize = 256;
 
-/// The longest key, in bytes.
+/// The longest key, in bytes. Few keys may be near it: sled writes an index of up to 256 keys as one page,
+/// and pages over 128 KiB to files it never syncs, so keys that callers can choose stay under 500 bytes.
 pub const MAX_KEY_BYTES: usize = 2 * 1024;
 
 /// The longest value, in bytes. Values longer than one record are split by the store.

@@ -9,11 +9,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::StoreError;
 
 const LOCK_FILE: &str = "LOCK";
 const DATA_FILE: &str = "db";
+const RELEASE_TRIES: u32 = 2_500;
+const RELEASE_PAUSE: Duration = Duration::from_millis(2);
 const BLOB_DIR: &str = "blobs";
 
 /// A directory that is ours alone.
@@ -26,25 +30,28 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Creates `path` if need be, closes it to other users and takes its lock.
+    ///
+    /// A directory that holds anything but a store is refused: closing it could lock others out of it.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        let error = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| StoreError::Io { action, path, source }
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error("create", path))?;
-        restrict(path, 0o700)?;
         let lock_path = path.join(LOCK_FILE);
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
+        // In this order: a broker starting beside us makes the lock file before any other.
+        if !entries(path)?.is_empty() && !lock_path.exists() {
+            let why = "it holds other files; the store needs a directory of its own";
+            return Err(failed("use", path)(io::Error::other(why)));
+        }
+        restrict(path, 0o700)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
             .open(&lock_path)
-            .map_err(error("open", &lock_path))?;
+            .map_err(failed("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(error("lock", &lock_path)(source)),
+            Err(TryLockError::Error(source)) => Err(failed("lock", &lock_path)(source)),
         }
     }
 
@@ -58,20 +65,34 @@ impl Directory {
         for path in entries(&self.path)? {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             if name.starts_with("snap.") && name.ends_with(".generating") {
-                fs::remove_file(&path).map_err(|source| StoreError::Io {
-                    action: "remove the unfinished snapshot",
-                    path,
-                    source,
-                })?;
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
             }
         }
         Ok(())
     }
 
+    /// Waits until sled has let go of its file. Its worker threads may do so a moment after the store was
+    /// dropped, and it would call its file locked until then.
+    pub(super) fn await_release(&self) -> Result<(), StoreError> {
+        let path = self.path.join(DATA_FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        let data = File::open(&path).map_err(failed("open", &path))?;
+        for _ in 0..RELEASE_TRIES {
+            match data.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => thread::sleep(RELEASE_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+            }
+        }
+        Err(StoreError::Locked { dir: self.path.clone() })
+    }
+
     /// A descriptor of our own on sled's file, to sync it by.
     pub(super) fn data_file(&self) -> Result<File, StoreError> {
         let path = self.path.join(DATA_FILE);
-        File::open(&path).map_err(|source| StoreError::Io { action: "open", path, source })
+        File::open(&path).map_err(failed("open", &path))
     }
 
     /// Closes sled's files to other users: sled creates them by the process's umask. Files it creates
@@ -112,15 +133,16 @@ impl Directory {
 }
 
 fn restrict(path: &Path, mode: u32) -> Result<(), StoreError> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|source| StoreError::Io {
-        action: "restrict",
-        path: path.to_owned(),
-        source,
-    })
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("restrict", path))
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     fs::read_dir(dir)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
-        .map_err(|source| StoreError::Io { action: "list", path: dir.to_owned(), source })
+        .map_err(failed("list", dir))
+}
+
+/// Turns the operating system's answer to `action` on `path` into ours.
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError::Io { action, path: path.to_owned(), source }
 }

@@ -182,3 +182,68 @@ impl Store for MemoryStore {
         image.records.iter().map(|(key, value)| (key.as_bytes().len() + value.len()) as u64).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{commit, contents, identity, put};
+    use super::*;
+
+    fn fresh() -> (MemoryDisk, MemoryStore) {
+        let disk = MemoryDisk::new();
+        let store = MemoryStore::open(&disk, identity(1)).unwrap();
+        (disk, store)
+    }
+
+    fn try_put(store: &MemoryStore, name: &str) -> Result<(), StoreError> {
+        store.commit(&[put(name, "x")].into_iter().collect())
+    }
+
+    fn names(store: &MemoryStore) -> Vec<String> {
+        contents(store).into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_fault_strikes_the_commit_it_was_ordered_for() {
+        let (disk, store) = fresh();
+        commit(&store, [put("a", "x")]);
+        disk.inject(2, Fault::Refused);
+        commit(&store, [put("b", "x")]);
+        assert!(matches!(try_put(&store, "c"), Err(StoreError::Io { .. })));
+        assert!(matches!(try_put(&store, "d"), Err(StoreError::Poisoned)));
+        assert_eq!(names(&store.reopen().unwrap()), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_lost_answer_keeps_the_batch() {
+        let (disk, store) = fresh();
+        disk.inject(1, Fault::AnswerLost);
+        assert!(try_put(&store, "a").is_err());
+        assert_eq!(names(&store.reopen().unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn a_crash_drops_what_was_not_committed_and_frees_the_disk() {
+        for (fault, survives) in [(Fault::CrashBefore, false), (Fault::CrashAfter, true)] {
+            let (disk, store) = fresh();
+            commit(&store, [put("a", "x")]);
+            disk.inject(1, fault);
+            assert!(try_put(&store, "b").is_err());
+            assert!(store.get(&super::super::conformance::key("a")).is_err(), "the dead do not answer");
+            let next = MemoryStore::open(&disk, identity(2)).unwrap();
+            assert_eq!(next.identity(), &identity(1));
+            drop(store);
+            assert_eq!(names(&next), if survives { vec!["a", "b"] } else { vec!["a"] });
+            let locked = MemoryStore::open(&disk, identity(1)).err();
+            assert!(matches!(locked, Some(StoreError::Locked { .. })), "dropping the dead frees nothing");
+        }
+    }
+
+    #[test]
+    fn a_killed_store_commits_no_more() {
+        let (disk, store) = fresh();
+        commit(&store, [put("a", "x")]);
+        disk.crash();
+        assert!(matches!(try_put(&store, "b"), Err(StoreError::Poisoned)));
+        assert_eq!(names(&MemoryStore::open(&disk, identity(1)).unwrap()), ["a"]);
+    }
+}
