@@ -143,6 +143,10 @@ impl Client {
         ClientError::from_status(status, &self.endpoint)
     }
 
+    pub(crate) fn worth_waiting(&self) -> bool {
+        self.link.worth_waiting()
+    }
+
     /// When to try again, if at all. A start that failed has tried for long and would fail again.
     fn retry_delay(&self, error: &ClientError, backoff: &mut Backoff) -> Option<Duration> {
         match error {

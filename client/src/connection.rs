@@ -86,7 +86,9 @@ impl Link {
             }
             Endpoint::Tcp(uri) => {
                 let connected = connect_tcp(uri).await;
-                Either::Right(connected.map_err(|e| ClientError::unreachable(self.config.endpoint_name(), e))?)
+                Either::Right(
+                    connected.map_err(|e| ClientError::unreachable(self.config.endpoint_name(), e))?,
+                )
             }
         };
         self.established.store(true, Ordering::Relaxed);

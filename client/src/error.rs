@@ -21,7 +21,9 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// The broker did not answer.
-    #[error("cannot reach the broker at {endpoint}: {cause}; see whether it runs (`meshctl status`) and try again")]
+    #[error(
+        "cannot reach the broker at {endpoint}: {cause}; see whether it runs (`meshctl status`) and try again"
+    )]
     Unreachable {
         /// Where it should be.
         endpoint: String,
@@ -42,7 +44,9 @@ pub enum ClientError {
     #[error("{0}")]
     Config(String),
     /// The broker sent what the contract excludes, a gap in a stream for example.
-    #[error("the broker broke the protocol: {0}; compare the versions of client and broker (`meshctl status`)")]
+    #[error(
+        "the broker broke the protocol: {0}; compare the versions of client and broker (`meshctl status`)"
+    )]
     Protocol(String),
     /// The session was left; it takes no more calls.
     #[error("this session has left the mesh; join again")]
@@ -215,7 +219,8 @@ mod tests {
         );
         details.add_bad_request_violation("paths[2]", "is empty");
         details.set_retry_info(Some(Duration::from_millis(250)));
-        let error = decode(&Status::with_error_details(Code::InvalidArgument, "paths: one is empty", details));
+        let error =
+            decode(&Status::with_error_details(Code::InvalidArgument, "paths: one is empty", details));
         assert_eq!(error.reason(), Some(ErrorReason::InvalidField));
         let refusal = error.refusal().unwrap();
         assert_eq!(refusal.metadata["key"], "value");
@@ -236,7 +241,8 @@ mod tests {
 
     #[test]
     fn an_unknown_reason_is_still_a_refusal() {
-        let details = ErrorDetails::with_error_info("FROM_THE_FUTURE", mesh_proto::ERROR_DOMAIN, HashMap::new());
+        let details =
+            ErrorDetails::with_error_info("FROM_THE_FUTURE", mesh_proto::ERROR_DOMAIN, HashMap::new());
         let error = decode(&Status::with_error_details(Code::NotFound, "no", details));
         assert_eq!(error.reason(), None);
         assert_eq!(error.refusal().unwrap().code, Code::NotFound);

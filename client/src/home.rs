@@ -53,7 +53,9 @@ impl Home {
     pub(crate) fn resolve(mesh_home: Option<&OsStr>, home: Option<&OsStr>) -> Result<Self, ClientError> {
         let given = |value: Option<&OsStr>| value.filter(|v| !v.is_empty()).map(PathBuf::from);
         let root = given(mesh_home).or_else(|| given(home).map(|home| home.join(".mesh")));
-        Self::at(root.ok_or_else(|| ClientError::config("neither MESH_HOME nor HOME is set; set one of them"))?)
+        Self::at(
+            root.ok_or_else(|| ClientError::config("neither MESH_HOME nor HOME is set; set one of them"))?,
+        )
     }
 
     /// The directory itself.

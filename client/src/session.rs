@@ -1,8 +1,35 @@
-//! placeholder
+//! A session of a peer: joining, staying alive, joining again, leaving.
+//!
+//! Owns the session's token and the peer as last known. What must hold: when the broker says that the session
+//! has ended, one task joins again as the same peer, every call waiting for it goes on with the new session,
+//! and the news tell about it; but a session that was replaced or left stays ended, since two processes that
+//! keep replacing each other would never stop.
+
+mod calls;
+mod keep;
+mod news;
+mod wait;
+
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use crate::proto::*;
-use crate::{Client, ClientError, Token, Watch, WatchOptions};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Response, Status};
+
+pub use self::calls::Acquired;
+pub use self::news::{SessionEvents, SessionNews};
+use crate::proto::{ErrorReason, JoinRequest, JoinResponse, Peer, PeerInfo};
+use crate::watch::Cursor;
+use crate::{Client, ClientError, Token, Watch, WatchOptions, request_id};
+
+/// The lease that the broker gives when none is asked for.
+const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+/// A session that ends so soon after joining did not run out; joining at once again would only repeat it.
+const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a session is kept alive between calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,20 +37,20 @@ pub enum Liveness {
     /// An open event stream keeps the lease; its end tells the broker within a second that the process is gone.
     #[default]
     Attached,
-    /// A background task sends heartbeats at a third of the lease.
+    /// A background task sends a heartbeat at each third of the lease.
     Heartbeat,
     /// Nothing: the lease lasts from call to call. For short-lived programs that continue a session by turns.
     Unattended,
 }
 
-/// Who to join as.
+/// Whom to join as.
 #[derive(Clone, Default)]
 pub struct JoinOptions {
     /// Scope to join.
     pub scope: String,
     /// Name asked for; `None` for a generated one.
     pub name: Option<String>,
-    /// Stable key of the conversation or terminal behind the peer; a secret.
+    /// Stable key of the conversation or terminal behind the peer; a secret, since it means being that peer.
     pub resume_key: Option<String>,
     /// What the peer says of itself.
     pub info: PeerInfo,
@@ -33,100 +60,301 @@ pub struct JoinOptions {
     pub liveness: Liveness,
 }
 
-/// What is needed to continue a session from another process. Holds a secret.
+/// What is needed to continue a session in another process. Serialized, it holds a secret: mode 0600.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSession {
     /// Scope of the peer.
     pub scope: String,
     /// Name of the peer.
     pub name: String,
-    /// Id of the session.
+    /// Id of the session; not a secret.
     pub session_id: String,
     /// The session's token.
     pub token: Token,
 }
 
-/// The verdict on a set of locks.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Acquired {
-    /// All targets are locked.
-    Granted(Vec<Lock>),
-    /// None is; this is in the way.
-    Refused(Vec<LockConflict>),
+/// One session of a peer. Clones share it; when the last one is dropped its stream ends, which the broker
+/// takes as the end of the process. [`Session::leave`] ends it properly.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+    keeper: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
-/// News that reach a session.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum SessionNews {
-    /// Something happened in the scope, the peer's own doings included.
-    Batch(EventBatch),
-    /// The session had ended and a new one of the same peer began: locks may be gone.
-    Rejoined(Box<Peer>),
-    /// The connection is lost and being restored; nothing is missed.
-    Interrupted(String),
+/// What the clones of a session and its background task share.
+struct Shared {
+    client: Client,
+    options: JoinOptions,
+    current: watch::Sender<Arc<Current>>,
+    /// Held while joining again; when that happened last.
+    rejoined: Mutex<Instant>,
+    feed: news::Feed,
 }
 
-/// The news of a session, from [`Session::events`].
-#[derive(Debug)]
-pub struct SessionEvents { _p: () }
-
-impl SessionEvents {
-    /// The next news; `None` after the session's end. Safe to cancel.
-    pub async fn next(&mut self) -> Option<Result<SessionNews, ClientError>> { todo!() }
+/// The session as it is at one time.
+#[derive(Clone)]
+struct Current {
+    peer: Peer,
+    token: Token,
+    /// Carries the token.
+    client: Client,
+    /// Where the session began, for its event stream.
+    cursor: Cursor,
+    /// Messages waiting when it began.
+    unread: u32,
+    /// How often the session was replaced by joining again.
+    generation: u64,
+    left: bool,
 }
-
-/// One incarnation of a peer. Clones share it; when the last is dropped its stream ends (= process gone).
-#[derive(Clone, Debug)]
-pub struct Session { _p: () }
 
 impl Session {
-    /// Joins.
-    pub async fn join(_client: &Client, _options: JoinOptions) -> Result<Self, ClientError> { todo!() }
-    /// Continues a saved session; `options` say how to join again should it have ended.
-    pub fn adopt(_client: &Client, _saved: SavedSession, _options: JoinOptions) -> Self { todo!() }
-    /// The peer as of the last join or update.
-    pub fn peer(&self) -> Peer { todo!() }
-    /// The session's token.
-    pub fn token(&self) -> Token { todo!() }
-    /// What another process needs to continue it.
-    pub fn saved(&self) -> SavedSession { todo!() }
-    /// A client whose calls carry the session's token.
-    pub fn client(&self) -> Client { todo!() }
-    /// News from now on. A later call ends the stream of an earlier one.
-    pub fn events(&self) -> SessionEvents { todo!() }
-    /// A watch of its own; empty `scopes` mean the session's scope.
-    pub fn watch(&self, _options: WatchOptions) -> Watch { todo!() }
-    /// Sends a message.
-    pub async fn send(&self, _request: SendRequest) -> Result<SendResponse, ClientError> { todo!() }
-    /// Reads the inbox.
-    pub async fn inbox(&self, _request: ListMessagesRequest) -> Result<ListMessagesResponse, ClientError> { todo!() }
-    /// Marks messages as read.
-    pub async fn ack(&self, _up_to_revision: u64) -> Result<AcknowledgeMessagesResponse, ClientError> { todo!() }
-    /// Writes an entry.
-    pub async fn put(&self, _request: PutRequest) -> Result<PutResponse, ClientError> { todo!() }
-    /// Reads an entry.
-    pub async fn get(&self, _request: GetRequest) -> Result<GetResponse, ClientError> { todo!() }
-    /// Lists entries.
-    pub async fn list_entries(&self, _request: ListEntriesRequest) -> Result<ListEntriesResponse, ClientError> { todo!() }
-    /// Deletes an entry.
-    pub async fn delete(&self, _request: DeleteRequest) -> Result<DeleteResponse, ClientError> { todo!() }
-    /// Takes locks, all or none.
-    pub async fn acquire(&self, _request: AcquireLocksRequest) -> Result<Acquired, ClientError> { todo!() }
-    /// Takes locks, waiting up to `patience` for others to give them up.
-    pub async fn acquire_wait(&self, _request: AcquireLocksRequest, _patience: Duration) -> Result<Acquired, ClientError> { todo!() }
-    /// Renews own locks; no paths mean all.
-    pub async fn renew(&self, _request: RenewLocksRequest) -> Result<RenewLocksResponse, ClientError> { todo!() }
-    /// Releases own locks; no paths mean all. Answers the targets released.
-    pub async fn release(&self, _paths: Vec<String>) -> Result<Vec<String>, ClientError> { todo!() }
-    /// Lists locks.
-    pub async fn list_locks(&self, _request: ListLocksRequest) -> Result<ListLocksResponse, ClientError> { todo!() }
-    /// Lists peers.
-    pub async fn list_peers(&self, _request: ListPeersRequest) -> Result<ListPeersResponse, ClientError> { todo!() }
-    /// Changes what the peer says of itself: the fields named in `mask`.
-    pub async fn update(&self, _info: PeerInfo, _mask: &[&str]) -> Result<Peer, ClientError> { todo!() }
-    /// Refreshes the lease.
-    pub async fn heartbeat(&self) -> Result<(), ClientError> { todo!() }
-    /// Ends the session.
-    pub async fn leave(&self) -> Result<(), ClientError> { todo!() }
+    /// Begins a session.
+    pub async fn join(client: &Client, options: JoinOptions) -> Result<Self, ClientError> {
+        let request = options.request();
+        let answer = client
+            .call(|client| {
+                let request = request.clone();
+                async move { client.peers().join(request).await }
+            })
+            .await?;
+        let current = Current::joined(client, answer, 0)?;
+        Ok(Self::begin(client, options, current))
+    }
+
+    /// Continues a session that another process saved, without asking the broker; `options` say how to join
+    /// again should it have ended, as the saved peer.
+    pub fn adopt(client: &Client, saved: SavedSession, options: JoinOptions) -> Result<Self, ClientError> {
+        let current = Current {
+            client: client.with_session(&saved.token)?,
+            peer: Peer {
+                scope: saved.scope.clone(),
+                name: saved.name,
+                session_id: saved.session_id,
+                info: Some(options.info.clone()),
+                lease_ttl: options.lease_ttl.and_then(|ttl| ttl.try_into().ok()),
+                ..Peer::default()
+            },
+            token: saved.token,
+            cursor: Cursor::default(),
+            unread: 0,
+            generation: 0,
+            left: false,
+        };
+        Ok(Self::begin(client, JoinOptions { scope: saved.scope, ..options }, current))
+    }
+
+    fn begin(client: &Client, options: JoinOptions, current: Current) -> Self {
+        let liveness = options.liveness;
+        let shared = Arc::new(Shared {
+            client: client.clone(),
+            options,
+            current: watch::Sender::new(Arc::new(current)),
+            rejoined: Mutex::new(Instant::now()),
+            feed: news::Feed::default(),
+        });
+        let keeper = match liveness {
+            Liveness::Attached => Some(tokio::spawn(keep::attend(Arc::clone(&shared)))),
+            Liveness::Heartbeat => Some(tokio::spawn(keep::beat(Arc::clone(&shared)))),
+            Liveness::Unattended => None,
+        };
+        Self { shared, keeper: keeper.map(|task| Arc::new(AbortOnDropHandle::new(task))) }
+    }
+
+    /// The peer, as of joining or the last update. Of an adopted session, only what was saved.
+    pub fn peer(&self) -> Peer {
+        self.shared.current().peer.clone()
+    }
+
+    /// Scope of the peer.
+    pub fn scope(&self) -> String {
+        self.shared.current().peer.scope.clone()
+    }
+
+    /// The session's token: a secret.
+    pub fn token(&self) -> Token {
+        self.shared.current().token.clone()
+    }
+
+    /// Messages that were waiting when the session began.
+    pub fn unread_at_join(&self) -> u32 {
+        self.shared.current().unread
+    }
+
+    /// The revision at which the session began: a watch from the next one misses nothing. `None` after
+    /// [`Session::adopt`].
+    pub fn joined_at(&self) -> Option<Cursor> {
+        Some(self.shared.current().cursor.clone()).filter(|cursor| cursor.revision > 0)
+    }
+
+    /// What another process needs to continue the session. Save it anew after [`SessionNews::Rejoined`].
+    pub fn saved(&self) -> SavedSession {
+        let Current { peer, token, .. } = Current::clone(&self.shared.current());
+        SavedSession { scope: peer.scope, name: peer.name, session_id: peer.session_id, token }
+    }
+
+    /// A client that carries the present token, for calls that have no method here; [`Session::call`] also
+    /// joins again.
+    pub fn client(&self) -> Client {
+        self.shared.current().client.clone()
+    }
+
+    /// News from this call on, for one reader: a later call ends the stream of an earlier one. Only an attached
+    /// session gets batches of events; every session learns that it has joined again. A reader that is slow
+    /// delays its own news and loses none.
+    pub fn events(&self) -> SessionEvents {
+        SessionEvents::new(&self.shared)
+    }
+
+    /// A watch of its own, which does not depend on the session; empty `scopes` mean the session's scope.
+    pub fn watch(&self, mut options: WatchOptions) -> Watch {
+        if options.scopes.is_empty() {
+            options.scopes.push(self.scope());
+        }
+        Watch::new(&self.shared.client, options)
+    }
+
+    /// Makes a call on behalf of the session, as [`Client::call`]; if the session has ended, joins again and
+    /// repeats the call once.
+    pub async fn call<T, F, Fut>(&self, call: F) -> Result<T, ClientError>
+    where
+        F: FnMut(Client) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.shared.call_waiting(Duration::ZERO, call).await
+    }
+}
+
+impl Shared {
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Current)) {
+        self.current.send_modify(|current| change(Arc::make_mut(current)));
+    }
+
+    async fn call_waiting<T, F, Fut>(&self, wait: Duration, mut call: F) -> Result<T, ClientError>
+    where
+        F: FnMut(Client) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let current = self.current();
+        if current.left {
+            return Err(ClientError::SessionLeft);
+        }
+        match current.client.call_waiting(wait, &mut call).await {
+            Err(error) if has_ended(&error) => {
+                let current = self.rejoin(&current, error).await?;
+                current.client.call_waiting(wait, call).await
+            }
+            result => result,
+        }
+    }
+
+    /// Joins again as the same peer after `ended` failed with `error`, unless another task already did.
+    async fn rejoin(&self, ended: &Current, error: ClientError) -> Result<Arc<Current>, ClientError> {
+        let mut rejoined = self.rejoined.lock().await;
+        let current = self.current();
+        if current.left {
+            return Err(ClientError::SessionLeft);
+        }
+        if current.generation != ended.generation {
+            return Ok(current);
+        }
+        // Adopted sessions are exempt from the interval: they began before this process did.
+        let joined_here = current.cursor.revision > 0;
+        if was_replaced(&error) || (joined_here && rejoined.elapsed() < current.lease().min(REJOIN_INTERVAL))
+        {
+            return Err(error);
+        }
+        let request = JoinRequest {
+            name: current.peer.name.clone(),
+            info: current.peer.info.clone(),
+            ..self.options.request()
+        };
+        let answer = self
+            .client
+            .call(|client| {
+                let request = request.clone();
+                async move { client.peers().join(request).await }
+            })
+            .await?;
+        let fresh = Current::joined(&self.client, answer, current.generation + 1)?;
+        tracing::info!(peer = fresh.peer.name, "the session had ended; joined again");
+        self.change(|current| {
+            let left = current.left;
+            *current = Current { left, ..fresh };
+        });
+        *rejoined = Instant::now();
+        Ok(self.current())
+    }
+}
+
+impl Current {
+    fn joined(client: &Client, answer: JoinResponse, generation: u64) -> Result<Self, ClientError> {
+        let (Some(header), Some(peer)) = (answer.header, answer.peer) else {
+            return Err(ClientError::Protocol("an answer to Join names no peer or revision".into()));
+        };
+        let token = Token::parse(&answer.session_token)?;
+        Ok(Self {
+            client: client.with_session(&token)?,
+            peer,
+            token,
+            cursor: Cursor { incarnation: header.incarnation, revision: header.revision },
+            unread: answer.unread,
+            generation,
+            left: false,
+        })
+    }
+
+    fn lease(&self) -> Duration {
+        self.peer.lease_ttl.and_then(|ttl| ttl.try_into().ok()).unwrap_or(DEFAULT_LEASE)
+    }
+}
+
+/// Whether the session of the call is no more. An unknown token comes as UNAUTHENTICATED.
+fn has_ended(error: &ClientError) -> bool {
+    matches!(error.reason(), Some(ErrorReason::SessionExpired | ErrorReason::Unauthenticated))
+}
+
+/// Whether another process has taken the peer over.
+fn was_replaced(error: &ClientError) -> bool {
+    error.refusal().and_then(|refusal| refusal.metadata.get("cause")).is_some_and(|cause| cause == "REPLACED")
+}
+
+impl JoinOptions {
+    fn request(&self) -> JoinRequest {
+        JoinRequest {
+            scope: self.scope.clone(),
+            name: self.name.clone().unwrap_or_default(),
+            resume_key: self.resume_key.clone().unwrap_or_default(),
+            info: Some(self.info.clone()),
+            lease_ttl: self.lease_ttl.and_then(|ttl| ttl.try_into().ok()),
+            request_id: request_id(),
+        }
+    }
+}
+
+impl fmt::Debug for JoinOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinOptions")
+            .field("scope", &self.scope)
+            .field("name", &self.name)
+            .field("resume_key", &self.resume_key.as_ref().map(|_| "hidden"))
+            .field("info", &self.info)
+            .field("lease_ttl", &self.lease_ttl)
+            .field("liveness", &self.liveness)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let current = self.shared.current();
+        f.debug_struct("Session")
+            .field("scope", &current.peer.scope)
+            .field("peer", &current.peer.name)
+            .field("session_id", &current.peer.session_id)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,178 @@
+//! The calls of a session, typed.
+//!
+//! What must hold: a change gets its `request_id` once, here, unless the caller chose one; every repeat, also
+//! the one after joining again, carries the same.
+
+use std::time::Duration;
+
+use super::Session;
+use crate::proto::{
+    AcknowledgeMessagesRequest, AcknowledgeMessagesResponse, AcquireLocksRequest, DeleteRequest,
+    DeleteResponse, ErrorReason, GetRequest, GetResponse, HeartbeatRequest, LeaveRequest, ListEntriesRequest,
+    ListEntriesResponse, ListLocksRequest, ListLocksResponse, ListMessagesRequest, ListMessagesResponse,
+    ListPeersRequest, ListPeersResponse, Lock, LockConflict, Peer, PeerInfo, PutRequest, PutResponse,
+    ReleaseLocksRequest, RenewLocksRequest, RenewLocksResponse, SendRequest, SendResponse, UpdatePeerRequest,
+};
+use crate::{ClientError, request_id};
+
+/// The verdict on a set of locks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Acquired {
+    /// All targets are locked, in the order asked.
+    Granted(Vec<Lock>),
+    /// None is; this is in the way.
+    Refused(Vec<LockConflict>),
+}
+
+/// Calls one method of a service with a copy of the request per try.
+macro_rules! call {
+    ($session:expr, $service:ident.$method:ident($request:expr), waiting $wait:expr) => {{
+        let request = $request;
+        $session
+            .shared
+            .call_waiting($wait, |client| {
+                let request = request.clone();
+                async move { client.$service().$method(request).await }
+            })
+            .await
+    }};
+    ($session:expr, $service:ident.$method:ident($request:expr)) => {
+        call!($session, $service.$method($request), waiting Duration::ZERO)
+    };
+}
+
+/// A change: as `call!`, with a fresh `request_id` unless the caller chose one.
+macro_rules! change {
+    ($session:expr, $service:ident.$method:ident($request:expr)) => {{
+        let mut request = $request;
+        if request.request_id.is_empty() {
+            request.request_id = request_id();
+        }
+        call!($session, $service.$method(request))
+    }};
+}
+
+impl Session {
+    /// Sends a message.
+    pub async fn send(&self, request: SendRequest) -> Result<SendResponse, ClientError> {
+        change!(self, messages.send(request))
+    }
+
+    /// Reads the inbox; with `wait`, waits for mail. Reading does not consume: [`Session::ack`] does.
+    pub async fn inbox(&self, request: ListMessagesRequest) -> Result<ListMessagesResponse, ClientError> {
+        let wait = request.wait.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+        call!(self, messages.list_messages(request), waiting wait)
+    }
+
+    /// Marks everything up to a revision as read.
+    pub async fn ack(&self, up_to_revision: u64) -> Result<AcknowledgeMessagesResponse, ClientError> {
+        let request = AcknowledgeMessagesRequest { up_to_revision, ..Default::default() };
+        change!(self, messages.acknowledge_messages(request))
+    }
+
+    /// Writes an entry.
+    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, ClientError> {
+        change!(self, state.put(request))
+    }
+
+    /// Reads an entry.
+    pub async fn get(&self, request: GetRequest) -> Result<GetResponse, ClientError> {
+        call!(self, state.get(request))
+    }
+
+    /// Lists a page of entries.
+    pub async fn list_entries(
+        &self,
+        request: ListEntriesRequest,
+    ) -> Result<ListEntriesResponse, ClientError> {
+        call!(self, state.list_entries(request))
+    }
+
+    /// Deletes an entry.
+    pub async fn delete(&self, request: DeleteRequest) -> Result<DeleteResponse, ClientError> {
+        change!(self, state.delete(request))
+    }
+
+    /// Takes locks, all or none, without waiting.
+    pub async fn acquire(&self, request: AcquireLocksRequest) -> Result<Acquired, ClientError> {
+        let answer = change!(self, locks.acquire_locks(request))?;
+        match (answer.locks, answer.conflicts) {
+            (locks, conflicts) if conflicts.is_empty() && !locks.is_empty() => Ok(Acquired::Granted(locks)),
+            (locks, conflicts) if locks.is_empty() && !conflicts.is_empty() => {
+                Ok(Acquired::Refused(conflicts))
+            }
+            _ => Err(ClientError::Protocol("locks are neither granted nor refused".into())),
+        }
+    }
+
+    /// Starts the ttl of own locks again; no paths mean all.
+    pub async fn renew(&self, request: RenewLocksRequest) -> Result<RenewLocksResponse, ClientError> {
+        change!(self, locks.renew_locks(request))
+    }
+
+    /// Gives up own locks; no paths mean all, however many. Answers the targets released.
+    pub async fn release(&self, paths: Vec<String>) -> Result<Vec<String>, ClientError> {
+        let all = paths.is_empty();
+        let mut released = Vec::new();
+        loop {
+            let request = ReleaseLocksRequest { paths: paths.clone(), ..Default::default() };
+            let answer = change!(self, locks.release_locks(request))?;
+            let progress = !answer.paths.is_empty();
+            released.extend(answer.paths);
+            if !all || answer.remaining == 0 || !progress {
+                return Ok(released);
+            }
+        }
+    }
+
+    /// Lists a page of locks.
+    pub async fn list_locks(&self, request: ListLocksRequest) -> Result<ListLocksResponse, ClientError> {
+        call!(self, locks.list_locks(request))
+    }
+
+    /// Lists a page of peers; an empty scope means every scope.
+    pub async fn list_peers(&self, request: ListPeersRequest) -> Result<ListPeersResponse, ClientError> {
+        call!(self, peers.list_peers(request))
+    }
+
+    /// Changes what the peer says of itself: the fields of `info` named in `mask` (`focus`, `files`, …).
+    pub async fn update(&self, info: PeerInfo, mask: &[&str]) -> Result<Peer, ClientError> {
+        let paths = mask.iter().map(ToString::to_string).collect();
+        let update_mask = Some(prost_types::FieldMask { paths });
+        let request = UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() };
+        let answer = change!(self, peers.update_peer(request))?;
+        let Some(peer) = answer.peer else {
+            return Err(ClientError::Protocol("an answer to UpdatePeer names no peer".into()));
+        };
+        self.shared.change(|current| current.peer = peer.clone());
+        Ok(peer)
+    }
+
+    /// Refreshes the lease; joins again if the session has ended.
+    pub async fn heartbeat(&self) -> Result<(), ClientError> {
+        call!(self, peers.heartbeat(HeartbeatRequest {})).map(|_| ())
+    }
+
+    /// Ends the session: locks are freed at once, mail waits for the next one. A session that has already ended
+    /// is left quietly, whoever ended it.
+    pub async fn leave(&self) -> Result<(), ClientError> {
+        let current = self.shared.current();
+        if current.left {
+            return Ok(());
+        }
+        // First of all, so that nothing joins again.
+        self.shared.change(|current| current.left = true);
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+        let request = LeaveRequest { request_id: request_id() };
+        let left = current.client.call(|client| {
+            let request = request.clone();
+            async move { client.peers().leave(request).await }
+        });
+        match left.await {
+            Err(error) if error.reason() != Some(ErrorReason::SessionExpired) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
