@@ -12,3 +12,4 @@ pub mod queue;
 pub mod records;
 pub mod store;
 pub mod view;
+pub mod writer;

@@ -33,7 +33,7 @@ const MESSAGE: u8 = 0x06;
 #[derive(Debug)]
 pub enum Loaded {
     /// An item of the history.
-    Log(LogRecord),
+    Log(std::sync::Arc<LogRecord>),
     /// A record of the state.
     Record(Record),
 }
@@ -55,7 +55,7 @@ pub fn encode(transaction: &Transaction) -> Result<Batch, StoreError> {
 /// Reads what the store holds under a key.
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
     let record = match key.first() {
-        Some(&LOG) => return Ok(Loaded::Log(decode_log(value)?)),
+        Some(&LOG) => return Ok(Loaded::Log(decode_log(value)?.into())),
         Some(&SCOPE) => Record::Scope(parse("scope", value)?),
         Some(&PEER) => Record::Peer(parse("peer", value)?),
         Some(&LOCK) => Record::Lock(parse("lock", value)?),

@@ -3,7 +3,7 @@
 //! The reference documentation is in `proto/mesh/v1/*.proto`; the comments there are the comments here.
 
 /// Generated from `proto/mesh/v1/*.proto`.
-#[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, missing_debug_implementations, reason = "generated code")]
+#[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("mesh.v1");
 }

@@ -12,7 +12,10 @@ use crate::rejection::Rejection;
 /// Checks a text of free form: within `max` bytes and without control characters.
 pub fn check_text(field: &'static str, text: &str, max: usize) -> Result<(), Rejection> {
     if text.len() > max {
-        return Err(Rejection::invalid(field, format!("is {} bytes long; at most {max} are allowed", text.len())));
+        return Err(Rejection::invalid(
+            field,
+            format!("is {} bytes long; at most {max} are allowed", text.len()),
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err(Rejection::invalid(field, "holds a control character"));

@@ -64,11 +64,11 @@ impl Idempotency {
             return Ok(None);
         };
         let same_session = request.caller == answered.session || request.caller.is_none();
-        let same_peer = matches!((&answered.actor, caller), (Some((scope, name)), Some(who)) if who == (scope, name));
+        let same_peer =
+            matches!((&answered.actor, caller), (Some((scope, name)), Some(who)) if who == (scope, name));
         if answered.fingerprint == request.fingerprint && (same_session || same_peer) {
             return Ok(Some((answered.revision, answered.outcome.clone())));
         }
         Err(Rejection::RequestIdReused)
     }
 }
-

@@ -63,8 +63,8 @@ pub const BROADCASTS_PER_SCOPE: usize = 1_000;
 pub const MESSAGES: usize = 200_000;
 /// How long an unread message is kept.
 pub const MESSAGE_RETENTION: Millis = Millis::days(7);
-/// Most messages deleted by one acknowledgement; the rest go when they expire.
-pub const DELETES_PER_ACKNOWLEDGEMENT: usize = 50;
+/// Most messages deleted by one acknowledgement, and most bytes of them; the rest go when they expire.
+pub const DELETES_PER_ACKNOWLEDGEMENT: (usize, usize) = (50, 262_144);
 /// Most recipients named in the answer to a broadcast.
 pub const DELIVERIES_SHOWN: usize = 100;
 

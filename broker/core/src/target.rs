@@ -129,7 +129,8 @@ mod tests {
             assert_eq!(target(good).as_str(), good);
         }
         let long = "a".repeat(1025);
-        for bad in ["", "//", "/a", "a//b", "a/../b", "..", "./a", "a/.", "a\\b", "a\nb", "a\u{1b}[0m", &long] {
+        for bad in ["", "//", "/a", "a//b", "a/../b", "..", "./a", "a/.", "a\\b", "a\nb", "a\u{1b}[0m", &long]
+        {
             assert!(Target::parse("path", bad).is_err(), "{bad:?}");
         }
     }

@@ -98,7 +98,12 @@ impl std::borrow::Borrow<str> for EntryKey {
 }
 
 impl State {
-    pub(super) fn decide_put(&self, caller: &Arc<PeerRecord>, put: &Put, now: Now) -> Result<Step, Rejection> {
+    pub(super) fn decide_put(
+        &self,
+        caller: &Arc<PeerRecord>,
+        put: &Put,
+        now: Now,
+    ) -> Result<Step, Rejection> {
         let scope = writable(caller, put.scope.as_ref())?;
         let former = self.entries.get(&scope, &put.key);
         check(put.precondition, &put.key, former)?;
@@ -203,11 +208,9 @@ fn check(
     };
     match (precondition, entry) {
         (Precondition::Any, _) | (Precondition::MustNotExist, None) => Ok(()),
-        (Precondition::MustNotExist, Some(entry)) => Err(Rejection::KeyExists {
-            key: key.clone(),
-            version: entry.version,
-            revision: entry.revision,
-        }),
+        (Precondition::MustNotExist, Some(entry)) => {
+            Err(Rejection::KeyExists { key: key.clone(), version: entry.version, revision: entry.revision })
+        }
         (Precondition::Version(version), Some(entry)) if entry.version == version => Ok(()),
         (Precondition::Revision(revision), Some(entry)) if entry.revision == revision => Ok(()),
         (Precondition::Version(_) | Precondition::Revision(_), Some(entry)) => Err(mismatch(entry)),

@@ -260,7 +260,11 @@ impl State {
         }))
     }
 
-    pub(super) fn decide_release(&self, caller: &Arc<PeerRecord>, targets: &[Target]) -> Result<Step, Rejection> {
+    pub(super) fn decide_release(
+        &self,
+        caller: &Arc<PeerRecord>,
+        targets: &[Target],
+    ) -> Result<Step, Rejection> {
         let mut own = self.own_locks(caller, targets)?;
         own.truncate(limits::UNLOCKS_PER_TRANSACTION);
         let released: Vec<Target> = own.iter().map(|lock| lock.target.clone()).collect();
@@ -326,7 +330,8 @@ impl State {
         if orphan_delay(peer, lock.session).is_none() {
             return UnlockCause::Expired;
         }
-        let left = peer.ended.as_ref().is_some_and(|e| e.session == lock.session && e.cause == LeaveCause::Left);
+        let left =
+            peer.ended.as_ref().is_some_and(|e| e.session == lock.session && e.cause == LeaveCause::Left);
         if left { UnlockCause::Left } else { UnlockCause::SessionEnded }
     }
 

@@ -26,6 +26,9 @@ pub struct Messages {
     broadcasts: BTreeMap<ScopeId, BTreeSet<Revision>>,
 }
 
+/// What is known of the recipients, and how many of them are online.
+type Deliveries = (Vec<(PeerName, Option<WallTime>)>, u32);
+
 impl Messages {
     /// How many messages are stored.
     #[must_use]
@@ -42,7 +45,12 @@ impl Messages {
 
     /// A peer's messages after a cursor, oldest first; true when more follow.
     #[must_use]
-    pub fn inbox(&self, peer: &PeerRecord, after: Revision, page: PageSize) -> (Vec<Arc<MessageRecord>>, bool) {
+    pub fn inbox(
+        &self,
+        peer: &PeerRecord,
+        after: Revision,
+        page: PageSize,
+    ) -> (Vec<Arc<MessageRecord>>, bool) {
         page.fill(self.inbox_after(peer, after).cloned(), |message| message.body.len())
     }
 
@@ -75,7 +83,12 @@ fn merge<T: Ord>(left: impl Iterator<Item = T>, right: impl Iterator<Item = T>) 
 }
 
 impl State {
-    pub(super) fn decide_send(&self, caller: &Arc<PeerRecord>, send: &Send, now: Now) -> Result<Step, Rejection> {
+    pub(super) fn decide_send(
+        &self,
+        caller: &Arc<PeerRecord>,
+        send: &Send,
+        now: Now,
+    ) -> Result<Step, Rejection> {
         let (deliveries, online) = match &send.to {
             Recipients::Direct(names) => self.direct_deliveries(caller, names)?,
             Recipients::Broadcast => self.broadcast_deliveries(caller),
@@ -112,11 +125,7 @@ impl State {
     }
 
     /// What is known of each named recipient; all must exist and have room.
-    fn direct_deliveries(
-        &self,
-        caller: &PeerRecord,
-        names: &[PeerName],
-    ) -> Result<(Vec<(PeerName, Option<WallTime>)>, u32), Rejection> {
+    fn direct_deliveries(&self, caller: &PeerRecord, names: &[PeerName]) -> Result<Deliveries, Rejection> {
         let mut deliveries = Vec::with_capacity(names.len());
         for name in names {
             if *name == caller.name {
@@ -135,7 +144,7 @@ impl State {
         Ok((deliveries, u32::try_from(online).unwrap_or(u32::MAX)))
     }
 
-    fn broadcast_deliveries(&self, caller: &PeerRecord) -> (Vec<(PeerName, Option<WallTime>)>, u32) {
+    fn broadcast_deliveries(&self, caller: &PeerRecord) -> Deliveries {
         let others = || self.peers.online(&caller.scope).filter(|peer| peer.name != caller.name);
         let shown = others().take(limits::DELIVERIES_SHOWN).map(|peer| delivery(peer)).collect();
         (shown, u32::try_from(others().count()).unwrap_or(u32::MAX))
@@ -151,7 +160,11 @@ impl State {
         Some(Write::Delete(RecordKey::Message(oldest.slot)))
     }
 
-    pub(super) fn decide_acknowledge(&self, caller: &Arc<PeerRecord>, up_to: Revision) -> Result<Step, Rejection> {
+    pub(super) fn decide_acknowledge(
+        &self,
+        caller: &Arc<PeerRecord>,
+        up_to: Revision,
+    ) -> Result<Step, Rejection> {
         if up_to > self.revision {
             let problem = format!("is {}, but the newest revision is {}", up_to.0, self.revision.0);
             return Err(Rejection::invalid("up_to_revision", problem));
@@ -182,6 +195,12 @@ impl State {
         };
         let Some(inbox) = self.messages.direct.get(&peer.key()) else { return Vec::new() };
         let newly_read = (Bound::Excluded(former), Bound::Included(peer.acknowledged));
+        let (count, mut bytes) = limits::DELETES_PER_ACKNOWLEDGEMENT;
+        let mut fits = |message: &&Arc<MessageRecord>| {
+            let before = bytes;
+            bytes = bytes.saturating_sub(message.body.len());
+            before >= message.body.len()
+        };
         inbox
             .range(newly_read)
             .filter_map(|revision| self.messages.by_revision.get(revision))
@@ -191,7 +210,8 @@ impl State {
                 }
                 Recipients::Broadcast => false,
             })
-            .take(limits::DELETES_PER_ACKNOWLEDGEMENT)
+            .take(count)
+            .take_while(&mut fits)
             .map(|message| Write::Delete(RecordKey::Message(message.slot)))
             .collect()
     }
@@ -276,4 +296,3 @@ fn sent_event(caller: &PeerRecord, send: &Send) -> Event {
         preview: preview(&send.body),
     }
 }
-

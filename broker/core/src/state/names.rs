@@ -1,21 +1,21 @@
 //! Generated peer names: an adjective and an animal, easy to say and to type.
 
 const ADJECTIVES: [&str; 64] = [
-    "amber", "ashen", "azure", "bold", "brave", "brisk", "bright", "calm", "clear", "clever", "coral", "cosmic",
-    "crisp", "daring", "deft", "eager", "early", "fair", "fleet", "fresh", "gentle", "gilded", "glad", "golden",
-    "grand", "green", "hardy", "hazel", "indigo", "ivory", "jade", "jolly", "keen", "kind", "lively", "lucid",
-    "lunar", "maple", "mellow", "merry", "mild", "misty", "neat", "nimble", "noble", "opal", "pearl", "plucky",
-    "polar", "proud", "quick", "quiet", "rapid", "ruby", "rustic", "sage", "silver", "solar", "spry", "steady",
-    "sunny", "swift", "tidy", "vivid",
+    "amber", "ashen", "azure", "bold", "brave", "brisk", "bright", "calm", "clear", "clever", "coral",
+    "cosmic", "crisp", "daring", "deft", "eager", "early", "fair", "fleet", "fresh", "gentle", "gilded",
+    "glad", "golden", "grand", "green", "hardy", "hazel", "indigo", "ivory", "jade", "jolly", "keen", "kind",
+    "lively", "lucid", "lunar", "maple", "mellow", "merry", "mild", "misty", "neat", "nimble", "noble",
+    "opal", "pearl", "plucky", "polar", "proud", "quick", "quiet", "rapid", "ruby", "rustic", "sage",
+    "silver", "solar", "spry", "steady", "sunny", "swift", "tidy", "vivid",
 ];
 
 const ANIMALS: [&str; 64] = [
-    "badger", "bear", "beaver", "bison", "bobcat", "condor", "crane", "crow", "deer", "dingo", "dolphin", "eagle",
-    "egret", "elk", "falcon", "ferret", "finch", "fox", "gazelle", "gecko", "goose", "hare", "hawk", "heron",
-    "ibis", "jackal", "jay", "kestrel", "kiwi", "koala", "lark", "lemur", "lion", "llama", "lynx", "magpie",
-    "marten", "mole", "moose", "newt", "ocelot", "orca", "osprey", "otter", "owl", "panda", "pelican", "pika",
-    "puffin", "puma", "quail", "raven", "robin", "salmon", "seal", "shrew", "sparrow", "stoat", "swan", "tapir",
-    "tern", "toucan", "walrus", "wren",
+    "badger", "bear", "beaver", "bison", "bobcat", "condor", "crane", "crow", "deer", "dingo", "dolphin",
+    "eagle", "egret", "elk", "falcon", "ferret", "finch", "fox", "gazelle", "gecko", "goose", "hare", "hawk",
+    "heron", "ibis", "jackal", "jay", "kestrel", "kiwi", "koala", "lark", "lemur", "lion", "llama", "lynx",
+    "magpie", "marten", "mole", "moose", "newt", "ocelot", "orca", "osprey", "otter", "owl", "panda",
+    "pelican", "pika", "puffin", "puma", "quail", "raven", "robin", "salmon", "seal", "shrew", "sparrow",
+    "stoat", "swan", "tapir", "tern", "toucan", "walrus", "wren",
 ];
 
 /// Names to try, in order, from a seed: plain ones first, then with a number; it never ends.

@@ -229,15 +229,12 @@ impl State {
         let mut peer = PeerRecord::clone(caller);
         let mut events = Vec::new();
         // What does not fit into this transaction is due at once and follows in the next.
-        let held: Vec<_> = self.locks.of_holder(&caller.key()).take(limits::UNLOCKS_PER_TRANSACTION).collect();
+        let held: Vec<_> =
+            self.locks.of_holder(&caller.key()).take(limits::UNLOCKS_PER_TRANSACTION).collect();
         let mut writes: Vec<Write> = held.iter().map(|l| Write::Delete(RecordKey::Lock(l.key()))).collect();
         if !held.is_empty() {
             let targets = held.iter().map(|lock| lock.target.clone()).collect();
-            events.push(Event::FileUnlocked {
-                holder: peer.name.clone(),
-                targets,
-                cause: UnlockCause::Left,
-            });
+            events.push(Event::FileUnlocked { holder: peer.name.clone(), targets, cause: UnlockCause::Left });
         }
         events.extend(end_session(&mut peer, LeaveCause::Left, now));
         let change = Change {

@@ -1,0 +1,422 @@
+//! The writer: the single owner of the state and the only one who writes to the store.
+//!
+//! It takes all that waits in its queue, decides one request after the other on a state that is ahead of the disk
+//! by what it is about to commit, and commits the lot with one sync. Only then is any of it visible: first in the
+//! view, then in the event log, then as answers, refusals too, since they may rest on what was just decided.
+//!
+//! A commit that fails ends the writer, and with it the process: nobody can tell what is on disk, and the next
+//! start finds out. Nothing that was not acknowledged was promised.
+
+pub mod recovery;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mesh_core::State;
+use mesh_core::command::{Command, Request};
+use mesh_core::event::{Event, LeaveCause};
+use mesh_core::id::SessionId;
+use mesh_core::idempotency::Idempotency;
+use mesh_core::limits::HISTORY_SLOTS;
+use mesh_core::rejection::Rejection;
+use mesh_core::revision::Revision;
+use mesh_core::state::deadlines::Due;
+use mesh_core::state::{Decision, Transaction};
+use mesh_core::time::{Millis, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::events::{EventLog, Publisher};
+use crate::leases::Leases;
+use crate::queue::{self, CallError, Connection, Handle, Input, Reply};
+use crate::records;
+use crate::store::{Batch, MAX_BATCH_OPS, MAX_VALUE_BYTES, Op, Store, StoreError};
+use crate::view::View;
+
+/// History items deleted at a time, beside the day's work.
+const TRIM_CHUNK: u64 = 64;
+
+/// What the writer is told at start.
+#[derive(Clone, Debug)]
+pub struct WriterConfig {
+    /// How long a peer whose stream broke may take to come back.
+    pub grace: Millis,
+    /// How many transactions the history keeps; at most [`HISTORY_SLOTS`].
+    pub history_count: u64,
+    /// How long the history keeps a transaction, in mesh time.
+    pub history_age: Millis,
+    /// How many recent transactions are kept in memory.
+    pub ring: usize,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        Self { grace: Millis(500), history_count: HISTORY_SLOTS, history_age: Millis::days(7), ring: 8_192 }
+    }
+}
+
+/// A running writer and what the rest of the broker sees of it.
+#[derive(Debug)]
+pub struct Started {
+    /// The way to the writer.
+    pub handle: Handle,
+    /// What readers see.
+    pub view: View,
+    /// What subscribers see.
+    pub events: EventLog,
+    /// Signs of life.
+    pub leases: Leases,
+    /// Mesh time.
+    pub clock: Clock,
+    /// Ends when the writer does: with an error if the store failed it.
+    pub thread: JoinHandle<Result<(), StoreError>>,
+}
+
+/// Recovers the state from the store and starts the writer on a thread of its own.
+pub fn start(config: WriterConfig, store: Arc<dyn Store>) -> Result<Started, StoreError> {
+    let (handle, inputs) = queue::queue();
+    let (mut writer, seen) = Writer::recover(config, store, &handle)?;
+    let Seen { view, events, leases, clock } = seen;
+    let run = move || writer.run(&inputs);
+    let thread = std::thread::Builder::new().name("writer".into()).spawn(run).map_err(|source| {
+        StoreError::Io { action: "start the writer's thread for", path: "the store".into(), source }
+    })?;
+    Ok(Started { handle, view, events, leases, clock, thread })
+}
+
+/// What the rest of the broker sees of a writer.
+#[derive(Debug)]
+pub struct Seen {
+    view: View,
+    events: EventLog,
+    leases: Leases,
+    clock: Clock,
+}
+
+/// The owner of the state.
+#[derive(Debug)]
+pub struct Writer {
+    config: WriterConfig,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    /// Ahead of the disk by `pending`.
+    state: State,
+    idempotency: Idempotency,
+    view: View,
+    publisher: Publisher,
+    leases: Leases,
+    /// Sessions without a stream, until when they may come back.
+    graces: BTreeMap<SessionId, Grace>,
+    history: History,
+    pending: Pending,
+}
+
+/// A session whose last stream ended.
+#[derive(Debug)]
+struct Grace {
+    until: Timestamp,
+    connection: Connection,
+}
+
+/// How far the history in the store goes back.
+#[derive(Debug)]
+struct History {
+    oldest: Revision,
+    /// When the oldest one was committed.
+    oldest_at: Timestamp,
+}
+
+/// What is decided and not yet durable.
+#[derive(Debug, Default)]
+struct Pending {
+    batch: Batch,
+    cost: usize,
+    transactions: Vec<Transaction>,
+    answers: Vec<Answer>,
+}
+
+type Answer = (oneshot::Sender<Result<Reply, CallError>>, Result<Reply, CallError>);
+
+impl Writer {
+    /// Rebuilds everything from the store.
+    fn recover(
+        config: WriterConfig,
+        store: Arc<dyn Store>,
+        handle: &Handle,
+    ) -> Result<(Self, Seen), StoreError> {
+        let recovered = recovery::recover(store.as_ref(), config.ring)?;
+        let clock = Clock::starting_at(recovered.at);
+        let leases = Leases::new(clock, handle.clone());
+        for session in recovered.state.peers.sessions() {
+            leases.begin(session.id);
+        }
+        let view = View::new(recovered.state.clone());
+        let head = recovered.state.revision();
+        let (events, publisher) =
+            crate::events::open(store.clone(), recovered.recent, recovered.oldest, head, config.ring);
+        let history = History { oldest: recovered.oldest, oldest_at: recovered.oldest_at };
+        let writer = Self {
+            config,
+            store,
+            clock,
+            state: recovered.state,
+            idempotency: recovered.idempotency,
+            view: view.clone(),
+            publisher,
+            leases: leases.clone(),
+            graces: BTreeMap::new(),
+            history,
+            pending: Pending::default(),
+        };
+        Ok((writer, Seen { view, events, leases, clock }))
+    }
+
+    /// Works until it is told to stop or its last caller is gone.
+    fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), StoreError> {
+        loop {
+            let first = match self.wait(inputs) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let mut stop = false;
+            for input in first.into_iter().chain(inputs.try_iter()) {
+                stop |= matches!(input, Input::Stop);
+                self.take(input)?;
+                if stop {
+                    break;
+                }
+            }
+            self.expire()?;
+            self.commit()?;
+            if stop {
+                return Ok(());
+            }
+            self.trim()?;
+        }
+    }
+
+    /// Waits for an input, at most until something is due.
+    fn wait(&self, inputs: &Receiver<Input>) -> Result<Input, RecvTimeoutError> {
+        let graces = self.graces.values().map(|grace| grace.until).min();
+        let trim = self.trim_deadline();
+        let deadline = [self.state.next_deadline(), graces, trim].into_iter().flatten().min();
+        match deadline {
+            // A timestamp counts whole milliseconds; half a one more and the thing is due on waking.
+            Some(at) => {
+                let span = Duration::from_millis(at.since(self.clock.at()).0) + Duration::from_micros(500);
+                inputs.recv_timeout(span)
+            }
+            None => inputs.recv().map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), StoreError> {
+        self.expire()?;
+        match input {
+            Input::Submit(request, caller) => {
+                let answer = self.decide(&request)?;
+                self.pending.answers.push((caller, answer));
+            }
+            Input::Detached(session, connection) => {
+                let until = self.clock.at().after(self.config.grace);
+                self.graces.insert(session, Grace { until, connection });
+            }
+            Input::Stop => {}
+        }
+        Ok(())
+    }
+
+    /// Decides a request on the state as it will be once everything pending is durable.
+    fn decide(&mut self, request: &Request) -> Result<Result<Reply, CallError>, StoreError> {
+        let caller = request.caller.and_then(|session| self.state.peers.by_session(session));
+        let caller = caller.map(|peer| (&peer.scope, &peer.name));
+        match self.idempotency.first_answer(request, caller) {
+            Ok(Some((revision, outcome))) => return Ok(Ok(Reply { revision, outcome })),
+            Ok(None) => {}
+            Err(rejection) => return Ok(Err(rejection.into())),
+        }
+        let decision = match self.state.decide(request, self.clock.now()) {
+            Ok(decision) => decision,
+            Err(rejection) => return Ok(Err(rejection.into())),
+        };
+        match decision {
+            Decision::Answer(outcome) => Ok(Ok(Reply { revision: self.state.revision(), outcome })),
+            Decision::Commit(transaction) => self.admit(transaction),
+        }
+    }
+
+    /// Adds a transaction to what the next commit makes durable.
+    fn admit(&mut self, transaction: Transaction) -> Result<Result<Reply, CallError>, StoreError> {
+        let batch = records::encode(&transaction)?;
+        let cost = self.store.cost(&batch);
+        if cost > MAX_BATCH_OPS
+            || batch.writes().any(|(_, v)| v.as_ref().is_some_and(|v| v.len() > MAX_VALUE_BYTES))
+        {
+            let limit = MAX_BATCH_OPS;
+            return Ok(Err(Rejection::LimitReached { what: "changes of one request", limit }.into()));
+        }
+        if self.pending.cost + cost > MAX_BATCH_OPS {
+            self.commit()?;
+        }
+        let reply = Reply { revision: transaction.log.revision, outcome: transaction.outcome.clone() };
+        self.state.apply_transaction(&transaction, self.clock.at());
+        self.idempotency.remember(&transaction.log);
+        self.pending.cost += cost;
+        self.pending.batch.merge(batch);
+        self.pending.transactions.push(transaction);
+        Ok(Ok(reply))
+    }
+
+    /// Makes what is pending durable, then visible, then answers.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.transactions.is_empty() {
+            self.store.commit(&pending.batch)?;
+            self.note_sessions(&pending.transactions);
+            self.view.apply(pending.transactions.iter(), self.clock.at());
+            self.publisher.publish(pending.transactions.iter().map(|t| t.log.clone()));
+            self.note_history(&pending.transactions);
+        }
+        for (caller, answer) in pending.answers {
+            // A caller that is gone does not hear it.
+            let _ = caller.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Sessions that began or ended have, or have no longer, signs of life.
+    fn note_sessions(&mut self, transactions: &[Transaction]) {
+        for event in transactions.iter().flat_map(|transaction| &transaction.log.events) {
+            match event {
+                Event::PeerJoined { peer, .. } => {
+                    if let Some(session) = &peer.session {
+                        self.leases.begin(session.id);
+                    }
+                }
+                Event::PeerLeft { session, .. } => {
+                    self.leases.end(*session);
+                    self.graces.remove(session);
+                }
+                Event::PeerUpdated { .. }
+                | Event::StateChanged { .. }
+                | Event::StateDeleted { .. }
+                | Event::FileLocked { .. }
+                | Event::FileUnlocked { .. }
+                | Event::MessageSent { .. } => {}
+            }
+        }
+    }
+
+    /// Ends everything that is past its deadline, so that no decision rests on what should be over.
+    fn expire(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.at();
+        while let Some(session) = self.overdue_grace(now) {
+            self.submit_internal(Command::End { session, cause: LeaveCause::Disconnected })?;
+        }
+        while let Some(due) = self.state.due(now) {
+            if let Due::Session(session) = due
+                && let Some(alive_until) = self.alive_until(session)
+                && alive_until > now
+            {
+                self.state.set_lease_deadline(session, alive_until);
+                continue;
+            }
+            self.submit_internal(Command::Expire(due))?;
+        }
+        Ok(())
+    }
+
+    fn submit_internal(&mut self, command: Command) -> Result<(), StoreError> {
+        let answer = self.decide(&Request::internal(command))?;
+        debug_assert!(answer.is_ok(), "the broker's own command was refused: {answer:?}");
+        Ok(())
+    }
+
+    /// Until when a session lives, as far as its signs of life tell.
+    fn alive_until(&self, session: SessionId) -> Option<Timestamp> {
+        let ttl = self.state.peers.by_session(session)?.session.as_ref()?.ttl;
+        Some(self.leases.last_seen(session)?.after(ttl))
+    }
+
+    /// A session whose time to come back is over and whose connection is gone.
+    fn overdue_grace(&mut self, now: Timestamp) -> Option<SessionId> {
+        while let Some((session, grace)) = self.graces.iter().find(|(_, grace)| grace.until <= now) {
+            let session = *session;
+            let since = Timestamp(grace.until.0.saturating_sub(self.config.grace.0));
+            let gone = grace.connection.strong_count() == 0
+                && !self.leases.is_attached(session)
+                && self.leases.last_seen(session).is_none_or(|seen| seen <= since);
+            self.graces.remove(&session);
+            if gone {
+                return Some(session);
+            }
+        }
+        None
+    }
+
+    fn note_history(&mut self, committed: &[Transaction]) {
+        let (Some(first), Some(last)) = (committed.first(), committed.last()) else { return };
+        let oldest = Revision((last.log.revision.0 + 1).saturating_sub(HISTORY_SLOTS));
+        if self.history.oldest >= first.log.revision {
+            self.history.oldest_at = first.log.at;
+        }
+        self.history.oldest = self.history.oldest.max(oldest);
+    }
+
+    /// When the oldest item of the history is too old; the newest item always stays.
+    fn trim_deadline(&self) -> Option<Timestamp> {
+        let head = self.state.revision();
+        if self.history.oldest >= head {
+            return None;
+        }
+        if head.0 - self.history.oldest.0 >= self.config.history_count + TRIM_CHUNK {
+            return Some(Timestamp::default());
+        }
+        Some(self.history.oldest_at.after(self.config.history_age))
+    }
+
+    /// Deletes a chunk of the history that is past retention.
+    fn trim(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.at();
+        if self.trim_deadline().is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        let head = self.state.revision();
+        let by_count = (head.0 + 1).saturating_sub(self.config.history_count);
+        let mut batch = Batch::new();
+        let mut cost = 0;
+        let mut revision = self.history.oldest;
+        while revision < head && revision.0 < self.history.oldest.0 + TRIM_CHUNK {
+            let at = self.committed_at(revision)?;
+            self.history.oldest_at = at;
+            if revision.0 >= by_count && at.after(self.config.history_age) > now {
+                break;
+            }
+            let delete = Op::Delete { key: records::log_key(revision) };
+            cost += self.store.cost(&Batch::from_iter([delete.clone()]));
+            if cost > MAX_BATCH_OPS {
+                break;
+            }
+            batch.push(delete);
+            revision = revision.next();
+        }
+        if revision == head {
+            self.history.oldest_at = now;
+        }
+        self.publisher.compacted(revision);
+        self.history.oldest = revision;
+        if batch.is_empty() { Ok(()) } else { self.store.commit(&batch) }
+    }
+
+    /// When a transaction of the history was committed.
+    fn committed_at(&self, revision: Revision) -> Result<Timestamp, StoreError> {
+        let value = self.store.get(&records::log_key(revision))?;
+        // A slot that is empty or taken is history that is gone, however it went.
+        let log = value.as_deref().map(records::decode_log).transpose()?;
+        Ok(log.filter(|log| log.revision == revision).map_or(Timestamp::default(), |log| log.at))
+    }
+}
