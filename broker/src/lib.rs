@@ -6,10 +6,32 @@
 //! answered. Reads go to the view and never wait for the disk. Heartbeats go to [`leases`] and never reach it.
 
 pub mod clock;
+pub mod config;
 pub mod events;
+mod instance;
 pub mod leases;
 pub mod queue;
 pub mod records;
+mod server;
+pub mod service;
+mod shutdown;
 pub mod store;
+mod telemetry;
+mod transport;
 pub mod view;
 pub mod writer;
+
+use config::Config;
+
+/// Runs a broker until it is told to stop: one thread for calls beside the writer's own.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::init(&config.log_filter, config.log_format);
+    if config.auto {
+        // Fails only for the leader of a process group, which has a session of its own already.
+        let _ = rustix::process::setsid();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let ended = runtime.block_on(server::serve(config));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ended
+}

@@ -1,0 +1,153 @@
+//! What the broker is told: [`Args`] as a person types them, [`Config`] once they hold together.
+//!
+//! Nothing here reads the environment: whoever starts the broker names its paths.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use mesh_core::limits::HISTORY_SLOTS;
+use mesh_core::time::Millis;
+use thiserror::Error;
+
+use crate::store::Durability;
+use crate::writer::WriterConfig;
+
+/// How long an auto-started broker stays without peers and streams.
+const IDLE_EXIT_SECONDS: u64 = 60;
+
+/// Options of a broker, as typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Also listen on this TCP address, loopback only (127.0.0.1:7070, or port 0 for a free one). Callers need the
+    /// bearer token in the home's `token` file.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// Unix socket to listen on, in place of `mesh.sock` in the home.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// When an answered change is safe: `power` survives a power cut, `process` the end of the broker.
+    #[arg(long, value_name = "LEVEL", default_value = "power")]
+    pub durability: DurabilityLevel,
+
+    /// How many transactions the event history keeps (at most 131,072).
+    #[arg(long, value_name = "COUNT", default_value_t = HISTORY_SLOTS,
+          value_parser = clap::value_parser!(u64).range(1..=HISTORY_SLOTS))]
+    pub history_count: u64,
+
+    /// How many hours of running time the event history keeps.
+    #[arg(long, value_name = "HOURS", default_value_t = 168,
+          value_parser = clap::value_parser!(u64).range(1..=87_600))]
+    pub history_hours: u64,
+
+    /// End after this many seconds without peers and streams. Stays when not given.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle_exit: Option<u64>,
+
+    /// Format of the log on stderr.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Started by a client: in a session of its own, says `ready` on stdout, and ends 60 s after its last peer.
+    #[arg(long, hide = true)]
+    pub auto: bool,
+}
+
+/// When an answered change is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityLevel {
+    /// On the device: survives a power cut.
+    Power,
+    /// With the operating system: survives the end of the process.
+    Process,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The files of one broker.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Directory of the store, which nothing else may use.
+    pub store: PathBuf,
+    /// Unix socket, unless the arguments name another.
+    pub socket: PathBuf,
+    /// Held with an exclusive lock for as long as the broker lives; says who it is.
+    pub lock: PathBuf,
+    /// Bearer token for TCP, created when missing.
+    pub token: PathBuf,
+}
+
+/// A broker's options, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its files, the socket in effect among them.
+    pub paths: Paths,
+    /// True when the socket is not the home's own, so that another home's broker may want it too.
+    pub foreign_socket: bool,
+    /// TCP address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// When a change is safe.
+    pub durability: Durability,
+    /// How long it stays without peers and streams.
+    pub idle_exit: Option<Duration>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log_filter: String,
+    /// Whether a client started it.
+    pub auto: bool,
+    /// For the writer.
+    pub writer: WriterConfig,
+}
+
+/// Options that do not hold together.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// TCP beyond this machine is not safe without TLS.
+    #[error("{0} is not a loopback address; without TLS the broker listens on this machine only (127.0.0.1:PORT)")]
+    NotLoopback(SocketAddr),
+}
+
+impl Config {
+    /// Checks the arguments.
+    pub fn new(args: Args, mut paths: Paths, log_filter: String) -> Result<Self, ConfigError> {
+        if let Some(address) = args.listen
+            && !address.ip().is_loopback()
+        {
+            return Err(ConfigError::NotLoopback(address));
+        }
+        let foreign_socket = args.socket.as_ref().is_some_and(|socket| *socket != paths.socket);
+        if let Some(socket) = args.socket {
+            paths.socket = socket;
+        }
+        let idle = args.idle_exit.or_else(|| args.auto.then_some(IDLE_EXIT_SECONDS));
+        Ok(Self {
+            paths,
+            foreign_socket,
+            listen: args.listen,
+            durability: match args.durability {
+                DurabilityLevel::Power => Durability::Power,
+                DurabilityLevel::Process => Durability::Process,
+            },
+            idle_exit: idle.map(Duration::from_secs),
+            log_format: args.log_format,
+            log_filter,
+            auto: args.auto,
+            writer: WriterConfig {
+                history_count: args.history_count,
+                history_age: Millis::minutes(args.history_hours * 60),
+                ..WriterConfig::default()
+            },
+        })
+    }
+}

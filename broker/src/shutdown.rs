@@ -1,0 +1,54 @@
+//! Why and how a broker ends: a signal, a Stop call, or nobody left.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::EventLog;
+use crate::view::View;
+
+/// Cancels the token on SIGTERM or SIGINT. SIGHUP is ignored: a broker outlives the terminal it was started from.
+pub fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+        tracing::info!("ending on a signal");
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+/// Cancels the token once there was no live session and no open stream for `patience`.
+///
+/// Looks when something changes, not at intervals.
+pub async fn on_idle(
+    patience: Duration,
+    view: View,
+    events: EventLog,
+    mut streams: watch::Receiver<usize>,
+    shutdown: CancellationToken,
+) {
+    let mut log = events.subscribe(events.head().next());
+    loop {
+        let idle = view.read().peers.online_count() == 0 && *streams.borrow_and_update() == 0;
+        tokio::select! {
+            () = tokio::time::sleep(patience), if idle => break,
+            changed = log.next() => if changed.is_err() { break },
+            changed = streams.changed() => if changed.is_err() { break },
+            () = shutdown.cancelled() => return,
+        }
+    }
+    tracing::info!(seconds = patience.as_secs(), "ending: no peers and no streams");
+    shutdown.cancel();
+}

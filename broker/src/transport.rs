@@ -1,0 +1,80 @@
+//! Accepted connections, as the services know them: how they came in, and whether they are still open.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::server::Connected;
+
+use crate::service::auth::{ConnectionInfo, Transport};
+
+/// An open connection. Its end is what tells that the process behind it may be gone.
+#[derive(Debug)]
+pub struct Connection<Io> {
+    io: Io,
+    transport: Transport,
+    alive: Arc<()>,
+}
+
+/// Connections to a Unix socket; the kernel says whose they are.
+pub fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
+    UnixListenerStream::new(listener).map(|accepted| {
+        let io = accepted?;
+        let uid = io.peer_cred()?.uid();
+        Ok(Connection { io, transport: Transport::Unix { uid }, alive: Arc::new(()) })
+    })
+}
+
+/// Connections to a TCP address.
+pub fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
+    TcpListenerStream::new(listener).map(|accepted| {
+        let io = accepted?;
+        io.set_nodelay(true)?;
+        Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
+    })
+}
+
+impl<Io> Connected for Connection<Io> {
+    type ConnectInfo = ConnectionInfo;
+
+    fn connect_info(&self) -> ConnectionInfo {
+        ConnectionInfo { transport: self.transport, alive: Arc::downgrade(&self.alive) }
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

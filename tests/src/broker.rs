@@ -1,0 +1,85 @@
+//! A broker process of a test.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use crate::Mesh;
+
+/// A running broker, killed when it is dropped.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+}
+
+impl Broker {
+    pub(crate) fn start(mesh: &Mesh, arguments: &[&str]) -> Self {
+        // `--auto` says when it is ready; the idle time is longer than any test.
+        let mut command = mesh.meshctl(&["serve", "--auto", "--idle-exit", "3600"]);
+        let log = std::fs::File::options().create(true).append(true).open(mesh.home().log_path());
+        command.args(arguments).stdout(Stdio::piped()).stderr(log.expect("log of the broker"));
+        let mut child = command.spawn().expect("meshctl starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped stdout");
+        BufReader::new(stdout).read_line(&mut line).expect("a line from the broker");
+        if line.trim() != "ready" {
+            let log = std::fs::read_to_string(mesh.home().log_path()).unwrap_or_default();
+            panic!("the broker said {line:?} in place of `ready`; its log:\n{log}");
+        }
+        Self { child }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Asks it to end with SIGTERM and waits; the exit code tells whether it was orderly.
+    #[must_use]
+    pub fn terminate(mut self) -> Option<i32> {
+        self.end(Signal::TERM)
+    }
+
+    /// Stops it in its tracks, as a debugger would.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("signal to the broker");
+    }
+
+    fn end(&mut self, signal: Signal) -> Option<i32> {
+        self.signal(signal);
+        self.child.wait().expect("the broker ends").code()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Kills a process that may be anyone's child, or gone.
+pub(crate) fn kill(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    if kill_process(pid, Signal::KILL).is_ok() {
+        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}
