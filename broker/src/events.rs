@@ -121,6 +121,32 @@ impl EventLog {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).oldest
     }
 
+    /// Waits until everything up to this revision can be read. Cancel safe.
+    pub async fn reached(&self, revision: Revision) -> Result<(), ReadError> {
+        let mut head = self.head.clone();
+        head.wait_for(|head| *head >= revision).await.map(|_| ()).map_err(|_| ReadError::Closed)
+    }
+
+    /// One transaction; none when it is not kept any more, or not there yet.
+    pub async fn get(&self, revision: Revision) -> Result<Option<Arc<LogRecord>>, ReadError> {
+        {
+            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+            if revision < ring.oldest || revision > self.head() {
+                return Ok(None);
+            }
+            if let Some(first) = ring.recent.front()
+                && first.revision <= revision
+            {
+                let at = usize::try_from(revision.0 - first.revision.0).unwrap_or(usize::MAX);
+                return Ok(ring.recent.get(at).cloned());
+            }
+        }
+        let store = self.store.clone();
+        let read = move || read_slots(store.as_ref(), revision, revision);
+        let found = tokio::task::spawn_blocking(read).await.map_err(|_| ReadError::Closed)??;
+        Ok(found.into_iter().next())
+    }
+
     /// A cursor whose next revision is `start`.
     #[must_use]
     pub fn subscribe(&self, start: Revision) -> Subscription {
@@ -174,8 +200,7 @@ impl Subscription {
                 return Ok(found);
             }
             let next = self.next;
-            let mut head = self.log.head.clone();
-            head.wait_for(|head| *head >= next).await.map_err(|_| ReadError::Closed)?;
+            self.log.reached(next).await?;
         }
     }
 

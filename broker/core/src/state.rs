@@ -8,6 +8,7 @@ mod names;
 pub mod peers;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::command::{Command, Request};
@@ -144,6 +145,15 @@ impl State {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Heads of the event batches of one scope, or of all.
+    pub fn heads<'a>(&'a self, scope: Option<&'a ScopeId>) -> impl Iterator<Item = &'a ScopeRecord> {
+        let range = match scope {
+            Some(scope) => (Bound::Included(scope), Bound::Included(scope)),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        self.scopes.range::<ScopeId, _>(range).map(|(_, head)| head)
     }
 
     /// How many scopes have had events.

@@ -38,7 +38,9 @@ pub struct EntryFilter {
 }
 
 impl EntryFilter {
-    fn matches(&self, entry: &EntryRecord) -> bool {
+    /// True when the entry passes, whatever its key.
+    #[must_use]
+    pub fn matches(&self, entry: &EntryRecord) -> bool {
         let on_path = |path: &Target| entry.paths.iter().any(|at| at.intersects(path));
         self.path.as_ref().is_none_or(on_path)
             && self.tags.iter().all(|tag| entry.tags.contains(tag))

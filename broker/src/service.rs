@@ -1,0 +1,238 @@
+//! The gRPC services: a method parses its request into the core's words, asks the writer or the view, and answers.
+//!
+//! Wire types stop here. Owns nothing: [`Mesh`] is the handle on everything a service needs. What must hold: every
+//! call passes [`auth::Gate`] first, every refusal goes through [`status`], no guard of the view is held across an
+//! await, and an answer's header carries the revision it reflects.
+
+mod admin;
+pub mod auth;
+mod convert;
+mod events;
+mod health;
+mod locks;
+mod messages;
+mod page;
+mod peers;
+mod state;
+pub mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mesh_core::command::{Command, Request as CoreRequest};
+use mesh_core::id::{ScopeId, SessionId};
+use mesh_core::record::PeerRecord;
+use mesh_core::revision::Revision;
+use mesh_core::time::{Millis, WallTime};
+use mesh_core::{Rejection, State, limits};
+use mesh_proto::v1 as pb;
+use pb::admin_service_server::AdminServiceServer;
+use pb::event_service_server::EventServiceServer;
+use pb::lock_service_server::LockServiceServer;
+use pb::message_service_server::MessageServiceServer;
+use pb::peer_service_server::PeerServiceServer;
+use pb::state_service_server::StateServiceServer;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_server::HealthServer;
+use uuid::Uuid;
+
+use self::auth::{Authority, Caller, Gate, SessionTokens};
+use self::convert::RequestKey;
+use self::status::Refusal;
+use crate::clock::Clock;
+use crate::events::EventLog;
+use crate::leases::Leases;
+use crate::queue::{Handle, Reply};
+use crate::store::Store;
+use crate::view::View;
+
+/// Largest request that is taken apart; every field has a bound of its own far below.
+const REQUEST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Everything a service needs, shared by all of them.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    /// The way to the writer.
+    pub writer: Handle,
+    /// What readers see.
+    pub view: View,
+    /// What subscribers see.
+    pub events: EventLog,
+    /// Signs of life.
+    pub leases: Leases,
+    /// Mesh time and wall time.
+    pub clock: Clock,
+    /// Issues session tokens.
+    pub tokens: SessionTokens,
+    /// Facts about this broker.
+    pub info: Arc<BrokerInfo>,
+    /// Ends the broker.
+    pub shutdown: CancellationToken,
+    /// Open Watch streams.
+    pub watches: WatchCount,
+}
+
+/// Facts about a running broker that do not change.
+#[derive(Debug)]
+pub struct BrokerInfo {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: WallTime,
+    /// Directory of the store.
+    pub store_path: PathBuf,
+    /// Where it listens, as URIs.
+    pub endpoints: Vec<String>,
+    /// Whether a client started it.
+    pub auto_started: bool,
+    /// How long it stays without peers and streams; none when it stays.
+    pub idle_exit: Option<Millis>,
+    /// Names the history of the store.
+    pub incarnation: Uuid,
+    /// The store, for its size.
+    pub store: Arc<dyn Store>,
+}
+
+/// How many Watch streams are open, for all to see.
+#[derive(Clone, Debug, Default)]
+pub struct WatchCount(watch::Sender<usize>);
+
+/// One open Watch stream.
+#[derive(Debug)]
+struct OpenWatch(WatchCount);
+
+impl WatchCount {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Tells whenever the count changes.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<usize> {
+        self.0.subscribe()
+    }
+
+    /// Counts one more for as long as it lives, unless there are as many as may be.
+    fn open(&self) -> Result<OpenWatch, Rejection> {
+        let counted = self.0.send_if_modified(|open| {
+            let room = *open < limits::WATCHES;
+            *open += usize::from(room);
+            room
+        });
+        if counted {
+            return Ok(OpenWatch(self.clone()));
+        }
+        Err(Rejection::LimitReached { what: "watches", limit: limits::WATCHES })
+    }
+}
+
+impl Drop for OpenWatch {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|open| *open -= 1);
+    }
+}
+
+/// All services behind one gate: the six of the contract, health, and reflection for tools of either age.
+pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_reflection::server::Error> {
+    let gate = Gate::new(authority, mesh.tokens.clone(), mesh.leases.clone(), mesh.shutdown.clone());
+    let open = gate.always_open();
+    let peers = PeerServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let messages = MessageServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let state = StateServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let locks = LockServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let events = EventServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let health = HealthServer::new(health::Health::new(mesh.shutdown.clone()));
+    Ok(Routes::new(InterceptedService::new(peers, gate.clone()))
+        .add_service(InterceptedService::new(messages, gate.clone()))
+        .add_service(InterceptedService::new(state, gate.clone()))
+        .add_service(InterceptedService::new(locks, gate.clone()))
+        .add_service(InterceptedService::new(events, gate.clone()))
+        .add_service(InterceptedService::new(admin, open.clone()))
+        .add_service(InterceptedService::new(health, open))
+        .add_service(InterceptedService::new(reflection().build_v1()?, gate.clone()))
+        .add_service(InterceptedService::new(reflection().build_v1alpha()?, gate)))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(mesh_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Runs a call: who calls and what for in, an answer or a status out.
+async fn answer<Q, A, F>(request: Request<Q>, run: impl FnOnce(Caller, Q) -> F) -> Result<Response<A>, Status>
+where
+    F: Future<Output = Result<A, Refusal>>,
+{
+    let caller = Caller::of(&request)?;
+    let session = caller.session;
+    match run(caller, request.into_inner()).await {
+        Ok(answer) => Ok(Response::new(answer)),
+        Err(refusal) => {
+            let call = std::any::type_name::<Q>();
+            if let Refusal::Corrupt(what) = &refusal {
+                tracing::error!(call, what, "the store cannot be trusted");
+            } else {
+                tracing::debug!(call, ?session, %refusal, "refused");
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+impl Mesh {
+    /// Asks the writer on behalf of a session; none for Join.
+    async fn submit(
+        &self,
+        caller: Option<SessionId>,
+        key: RequestKey,
+        command: Command,
+    ) -> Result<Reply, Refusal> {
+        let request = CoreRequest { caller, request_id: key.id, fingerprint: key.fingerprint, command };
+        Ok(self.writer.submit(request).await?)
+    }
+
+    /// The header of an answer that reflects a revision.
+    fn header(&self, revision: Revision) -> Option<pb::ResponseHeader> {
+        Some(pb::ResponseHeader { incarnation: self.info.incarnation.to_string(), revision: revision.0 })
+    }
+
+    /// A peer as it is now.
+    fn peer(&self, peer: &PeerRecord) -> pb::Peer {
+        convert::peers::peer(peer, self.last_heard(peer))
+    }
+
+    /// When an online peer was last heard of, on the wall clock.
+    fn last_heard(&self, peer: &PeerRecord) -> WallTime {
+        let Some(session) = &peer.session else { return peer.joined };
+        let Some(seen) = self.leases.last_seen(session.id) else { return session.joined };
+        let now = self.clock.now();
+        WallTime(now.wall.0.saturating_sub(now.at.since(seen).0))
+    }
+
+    /// The scope that a read is about: the one named, or the session's; none when there is neither.
+    ///
+    /// A session that has ended no longer tells its scope, and saying so lets its owner join again.
+    fn scope_of(&self, state: &State, caller: &Caller, named: &str) -> Result<Option<ScopeId>, Refusal> {
+        if !named.is_empty() {
+            return Ok(Some(ScopeId::parse(named)?));
+        }
+        let Some(session) = caller.session else { return Ok(None) };
+        let peer = state.peers.by_session(session).ok_or(Rejection::SessionExpired)?;
+        Ok(Some(peer.scope.clone()))
+    }
+}
+
+/// The refusal when an answer is not the one that its request can have.
+fn misfit(call: &'static str) -> Refusal {
+    Refusal::Corrupt(format!("the answer stored for a {call} is not one to a {call}"))
+}

@@ -1,0 +1,210 @@
+//! From connection and credential to caller. Who calls is never a field of a request.
+//!
+//! Owns the check that every call passes first. What must hold: no call reaches a service without a
+//! [`Caller`]; secrets are compared in constant time and never shown or logged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mesh_core::Rejection;
+use mesh_core::id::SessionId;
+use mesh_proto::SESSION_METADATA;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::service::Interceptor;
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use super::status::Refusal;
+use crate::leases::Leases;
+use crate::queue::Connection;
+use crate::store::Secret;
+
+/// How a connection reached the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Over the Unix socket, from a process of this user, as the kernel says.
+    Unix {
+        /// The user's id.
+        uid: u32,
+    },
+    /// Over TCP, from whoever has the token.
+    Tcp,
+}
+
+/// What is known of a call's connection; the server attaches it to every request.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// How it reached the broker.
+    pub transport: Transport,
+    /// Upgradeable while the socket is open.
+    pub alive: Connection,
+}
+
+/// Who may call.
+pub struct Authority {
+    uid: u32,
+    /// Digest of the token for TCP; without one nobody gets in that way.
+    token: Option<blake3::Hash>,
+}
+
+impl Authority {
+    /// Lets in processes of the user over the Unix socket, and holders of the token over TCP.
+    #[must_use]
+    pub fn new(uid: u32, token: Option<&str>) -> Self {
+        Self { uid, token: token.map(|token| blake3::hash(token.as_bytes())) }
+    }
+
+    fn admit(&self, transport: Transport, metadata: &MetadataMap) -> Result<(), Refusal> {
+        match transport {
+            Transport::Unix { uid } if uid == self.uid => Ok(()),
+            Transport::Unix { uid } => {
+                let what = format!("this broker serves user {} only, and you are user {uid}", self.uid);
+                Err(Rejection::PermissionDenied { what }.into())
+            }
+            Transport::Tcp => {
+                let given = bearer(metadata).ok_or(Refusal::Unauthenticated(
+                    "no token: send the broker's token as `authorization: Bearer TOKEN`",
+                ))?;
+                // Digests of equal length compare in constant time.
+                if self.token == Some(blake3::hash(given)) {
+                    return Ok(());
+                }
+                Err(Refusal::Unauthenticated(
+                    "this is not the broker's token; ask who runs the broker for it",
+                ))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("uid", &self.uid).finish_non_exhaustive()
+    }
+}
+
+/// The token of `authorization: Bearer TOKEN`.
+fn bearer(metadata: &MetadataMap) -> Option<&[u8]> {
+    let (scheme, token) = metadata.get("authorization")?.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}
+
+/// Issues session tokens and knows its own again.
+///
+/// A token is the session's id with a keyed digest of it, so nothing is stored, and a repeated Join gets the
+/// same token.
+#[derive(Clone)]
+pub struct SessionTokens {
+    key: [u8; 32],
+}
+
+impl SessionTokens {
+    /// Derives the key from the store's secret: tokens stay good across restarts, and only for that store.
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
+        Self { key: blake3::derive_key("mesh.v1 session token", secret.as_bytes()) }
+    }
+
+    /// The token of a session.
+    #[must_use]
+    pub fn issue(&self, session: SessionId) -> String {
+        format!("{}{}", session.0.simple(), self.digest(session).to_hex())
+    }
+
+    /// The session of a token that this broker, or an earlier one of the same store, has issued.
+    pub fn verify(&self, token: &[u8]) -> Result<SessionId, Refusal> {
+        self.parse(token).ok_or(Refusal::Unauthenticated("the session token is not of this mesh; join again"))
+    }
+
+    fn parse(&self, token: &[u8]) -> Option<SessionId> {
+        let (id, digest) = token.split_at_checked(32)?;
+        let session = SessionId(Uuid::try_parse_ascii(id).ok()?);
+        // `blake3::Hash` compares in constant time.
+        (blake3::Hash::from_hex(digest).ok()? == self.digest(session)).then_some(session)
+    }
+
+    fn digest(&self, session: SessionId) -> blake3::Hash {
+        blake3::keyed_hash(&self.key, session.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for SessionTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionTokens(..)")
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The session whose token came with the call; it may have ended.
+    pub session: Option<SessionId>,
+    /// The call's connection.
+    pub connection: ConnectionInfo,
+}
+
+impl Caller {
+    /// Who makes this request, as the [`Gate`] found.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Refusal> {
+        request.extensions().get::<Self>().cloned().ok_or(UNKNOWN_CONNECTION)
+    }
+
+    /// The session that a call on behalf of a peer needs.
+    pub fn require_session(&self) -> Result<SessionId, Refusal> {
+        self.session.ok_or(Refusal::Rejected(Rejection::SessionRequired))
+    }
+}
+
+const UNKNOWN_CONNECTION: Refusal = Refusal::Unauthenticated("the connection does not tell who is calling");
+
+/// What every call passes first.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    authority: Arc<Authority>,
+    tokens: SessionTokens,
+    leases: Leases,
+    /// Closes the gate.
+    closing: CancellationToken,
+}
+
+impl Gate {
+    /// A gate that closes with the token.
+    #[must_use]
+    pub fn new(
+        authority: Arc<Authority>,
+        tokens: SessionTokens,
+        leases: Leases,
+        closing: CancellationToken,
+    ) -> Self {
+        Self { authority, tokens, leases, closing }
+    }
+
+    /// The same gate, but one that does not close: to ask after a broker that is going.
+    #[must_use]
+    pub fn always_open(&self) -> Self {
+        Self { closing: CancellationToken::new(), ..self.clone() }
+    }
+
+    fn admit(&self, request: &Request<()>) -> Result<Caller, Refusal> {
+        let connection = request.extensions().get::<ConnectionInfo>().cloned().ok_or(UNKNOWN_CONNECTION)?;
+        self.authority.admit(connection.transport, request.metadata())?;
+        if self.closing.is_cancelled() {
+            return Err(Refusal::Draining);
+        }
+        let session = request.metadata().get(SESSION_METADATA);
+        let session = session.map(|token| self.tokens.verify(token.as_bytes())).transpose()?;
+        if let Some(session) = session {
+            self.leases.touch(session);
+        }
+        Ok(Caller { session, connection })
+    }
+}
+
+impl Interceptor for Gate {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let caller = self.admit(&request)?;
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    }
+}

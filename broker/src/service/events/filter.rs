@@ -1,0 +1,78 @@
+//! Which events a reader sees.
+
+use std::collections::BTreeSet;
+
+use mesh_core::Rejection;
+use mesh_core::event::{Event, EventKind};
+use mesh_core::id::{PeerName, ScopeId};
+use mesh_core::limits;
+use mesh_core::record::LogRecord;
+use mesh_core::target::Target;
+use mesh_proto::v1 as pb;
+
+use crate::service::convert::{at_most, events, in_field, targets};
+
+/// Most kinds of event that a filter may name.
+const TYPES: usize = 32;
+
+/// What a reader wants to see; an empty list asks for everything.
+#[derive(Debug)]
+pub(super) struct Filter {
+    pub(super) scopes: BTreeSet<ScopeId>,
+    kinds: BTreeSet<EventKind>,
+    peers: BTreeSet<PeerName>,
+    paths: Vec<Target>,
+}
+
+impl Filter {
+    pub(super) fn parse(scopes: &[String], filter: Option<pb::EventFilter>) -> Result<Self, Rejection> {
+        let filter = filter.unwrap_or_default();
+        at_most("scopes", scopes.len(), limits::FILTER_ITEMS)?;
+        at_most("filter.types", filter.types.len(), TYPES)?;
+        at_most("filter.peers", filter.peers.len(), limits::FILTER_ITEMS)?;
+        let scope = |text: &String| in_field("scopes", ScopeId::parse(text));
+        let peer = |text: &String| in_field("filter.peers", PeerName::parse(text));
+        Ok(Self {
+            scopes: scopes.iter().map(scope).collect::<Result<_, _>>()?,
+            kinds: filter.types.iter().map(|kind| event_kind(*kind)).collect::<Result<_, _>>()?,
+            peers: filter.peers.iter().map(peer).collect::<Result<_, _>>()?,
+            paths: targets("filter.paths", &filter.paths, limits::FILTER_ITEMS)?,
+        })
+    }
+
+    /// What the reader sees of a transaction; none when there is nothing to see.
+    pub(super) fn batch(&self, log: &LogRecord) -> Option<pb::EventBatch> {
+        if !self.scopes.is_empty() && !self.scopes.contains(&log.scope) {
+            return None;
+        }
+        events::batch(log, |event| self.passes(event, log.actor.as_ref()))
+    }
+
+    fn passes(&self, event: &Event, actor: Option<&PeerName>) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&event.kind()))
+            && (self.peers.is_empty() || self.peers.iter().any(|name| involves(event, name, actor)))
+            && (self.paths.is_empty() || self.paths.iter().any(|path| event.touches(path)))
+    }
+}
+
+/// True when the peer acts in the event or it is for it. A deletion does not itself tell who acts in it.
+fn involves(event: &Event, name: &PeerName, actor: Option<&PeerName>) -> bool {
+    event.concerns(name) || (event.kind() == EventKind::StateDeleted && actor == Some(name))
+}
+
+fn event_kind(value: i32) -> Result<EventKind, Rejection> {
+    use pb::EventType as Type;
+    match Type::try_from(value) {
+        Ok(Type::PeerJoined) => Ok(EventKind::PeerJoined),
+        Ok(Type::PeerUpdated) => Ok(EventKind::PeerUpdated),
+        Ok(Type::PeerLeft) => Ok(EventKind::PeerLeft),
+        Ok(Type::StateChanged) => Ok(EventKind::StateChanged),
+        Ok(Type::StateDeleted) => Ok(EventKind::StateDeleted),
+        Ok(Type::FileLocked) => Ok(EventKind::FileLocked),
+        Ok(Type::FileUnlocked) => Ok(EventKind::FileUnlocked),
+        Ok(Type::MessageSent) => Ok(EventKind::MessageSent),
+        Ok(Type::Unspecified) | Err(_) => {
+            Err(Rejection::invalid("filter.types", format!("has no kind of event {value}")))
+        }
+    }
+}

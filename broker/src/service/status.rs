@@ -1,0 +1,225 @@
+//! Every refusal as a gRPC status: the one place where errors meet the wire.
+//!
+//! What must hold: a status carries `google.rpc.ErrorInfo` with the contract's reason, domain and metadata, its
+//! code is the one that the contract gives that reason, and its message says the next step.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use mesh_core::Rejection;
+use mesh_core::revision::Revision;
+use mesh_proto::ERROR_DOMAIN;
+use mesh_proto::v1::ErrorReason;
+use thiserror::Error;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use uuid::Uuid;
+
+use crate::events::ReadError;
+use crate::queue::CallError;
+use crate::store::StoreError;
+
+/// When to try again after UNAVAILABLE or an overload.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// Why a call gets no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The answer is no.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too many requests wait for the disk.
+    #[error("too many requests wait for the disk; retry in a moment")]
+    Overloaded,
+    /// The broker is shutting down.
+    #[error("the broker is shutting down; retry, with the same request_id")]
+    Draining,
+    /// A credential is missing, malformed or unknown.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// The history no longer goes back to the revision asked for.
+    #[error(
+        "the history goes back to revision {} only; read the state anew (send_initial_state) and go on from there",
+        oldest.0
+    )]
+    Compacted {
+        /// The oldest revision kept.
+        oldest: Revision,
+        /// The newest revision.
+        head: Revision,
+    },
+    /// The revision asked for is not of this history.
+    #[error("{what}; start anew")]
+    ForeignRevision {
+        /// In what way.
+        what: &'static str,
+        /// Names this history.
+        incarnation: Uuid,
+        /// Its newest revision.
+        head: Revision,
+    },
+    /// What is stored cannot be trusted.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Rejected(rejection) => Self::Rejected(rejection),
+            CallError::Overloaded => Self::Overloaded,
+            CallError::Draining => Self::Draining,
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Compacted { oldest, head } => Self::Compacted { oldest, head },
+            ReadError::Closed => Self::Draining,
+            ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // The disk may answer the next time, or the next broker.
+            StoreError::Io { .. } | StoreError::Poisoned => Self::Draining,
+            StoreError::Corrupt { .. }
+            | StoreError::Locked { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::BadKey { .. }
+            | StoreError::Version { .. } => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        let Shape { code, reason, metadata, extra } = shape(refusal);
+        let metadata: HashMap<String, String> =
+            metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(reason_text(reason), ERROR_DOMAIN, metadata);
+        match extra {
+            Extra::None => {}
+            Extra::Field { field, problem } => {
+                details.add_bad_request_violation(field, problem);
+            }
+            Extra::Quota { subject } => {
+                details.add_quota_failure_violation(subject, &message);
+            }
+            Extra::Retry => {
+                details.set_retry_info(Some(RETRY_DELAY));
+            }
+            Extra::QuotaThenRetry { subject } => {
+                details.add_quota_failure_violation(subject, &message);
+                details.set_retry_info(Some(RETRY_DELAY));
+            }
+        }
+        Self::with_error_details(code, message, details)
+    }
+}
+
+/// The reason as the wire spells it: without the enum's prefix.
+fn reason_text(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// What a status is made of, besides its message.
+struct Shape {
+    code: Code,
+    reason: ErrorReason,
+    metadata: Vec<(&'static str, String)>,
+    extra: Extra,
+}
+
+/// The detail that comes with the reason.
+enum Extra {
+    None,
+    Field { field: &'static str, problem: String },
+    Quota { subject: String },
+    Retry,
+    QuotaThenRetry { subject: String },
+}
+
+impl Shape {
+    fn plain(code: Code, reason: ErrorReason) -> Self {
+        Self { code, reason, metadata: Vec::new(), extra: Extra::None }
+    }
+
+    fn with(mut self, key: &'static str, value: &impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+
+    fn and(mut self, extra: Extra) -> Self {
+        self.extra = extra;
+        self
+    }
+}
+
+fn shape(refusal: Refusal) -> Shape {
+    match refusal {
+        Refusal::Rejected(rejection) => rejection_shape(rejection),
+        Refusal::Overloaded => Shape::plain(Code::ResourceExhausted, ErrorReason::Overloaded)
+            .and(Extra::QuotaThenRetry { subject: "requests waiting for the disk".to_owned() }),
+        Refusal::Draining => Shape::plain(Code::Unavailable, ErrorReason::Draining).and(Extra::Retry),
+        Refusal::Unauthenticated(_) => Shape::plain(Code::Unauthenticated, ErrorReason::Unauthenticated),
+        Refusal::Compacted { oldest, head } => Shape::plain(Code::OutOfRange, ErrorReason::RevisionCompacted)
+            .with("oldest_revision", &oldest.0)
+            .with("current_revision", &head.0),
+        Refusal::ForeignRevision { incarnation, head, .. } => {
+            Shape::plain(Code::OutOfRange, ErrorReason::IncarnationChanged)
+                .with("incarnation", &incarnation)
+                .with("current_revision", &head.0)
+        }
+        Refusal::Corrupt(_) => Shape::plain(Code::DataLoss, ErrorReason::Corrupt),
+    }
+}
+
+fn rejection_shape(rejection: Rejection) -> Shape {
+    use ErrorReason as Reason;
+    match rejection {
+        Rejection::InvalidField { field, problem } => {
+            Shape::plain(Code::InvalidArgument, Reason::InvalidField).and(Extra::Field { field, problem })
+        }
+        Rejection::RequestIdReused => Shape::plain(Code::InvalidArgument, Reason::RequestIdReused)
+            .and(Extra::Field { field: "request_id", problem: "was used for another request".to_owned() }),
+        Rejection::SessionRequired => Shape::plain(Code::FailedPrecondition, Reason::SessionRequired),
+        Rejection::SessionExpired => Shape::plain(Code::FailedPrecondition, Reason::SessionExpired),
+        Rejection::PermissionDenied { .. } => Shape::plain(Code::PermissionDenied, Reason::PermissionDenied),
+        Rejection::PeerNameTaken { name } => {
+            Shape::plain(Code::AlreadyExists, Reason::PeerNameTaken).with("name", &name)
+        }
+        Rejection::PeerNotFound { name } => {
+            Shape::plain(Code::NotFound, Reason::PeerNotFound).with("name", &name)
+        }
+        Rejection::KeyNotFound { key } => Shape::plain(Code::NotFound, Reason::KeyNotFound).with("key", &key),
+        Rejection::KeyExists { key, version, revision } => {
+            Shape::plain(Code::AlreadyExists, Reason::KeyExists)
+                .with("key", &key)
+                .with("version", &version.0)
+                .with("revision", &revision.0)
+        }
+        Rejection::VersionMismatch { key, version, revision, writer } => {
+            Shape::plain(Code::Aborted, Reason::VersionMismatch)
+                .with("key", &key)
+                .with("version", &version.0)
+                .with("revision", &revision.0)
+                .with("writer", &writer)
+        }
+        Rejection::LockNotHeld { path } => {
+            Shape::plain(Code::FailedPrecondition, Reason::LockNotHeld).with("path", &path)
+        }
+        Rejection::InboxFull { name } => Shape::plain(Code::ResourceExhausted, Reason::InboxFull)
+            .with("name", &name)
+            .and(Extra::Quota { subject: format!("unread messages of {name}") }),
+        Rejection::LimitReached { what, .. } => Shape::plain(Code::ResourceExhausted, Reason::LimitReached)
+            .and(Extra::Quota { subject: what.to_owned() }),
+    }
+}
