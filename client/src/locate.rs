@@ -6,6 +6,7 @@
 //! nothing is left to clean up after a crash.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -47,7 +48,7 @@ pub(crate) async fn find_or_start(config: &Config) -> Result<UnixStream, ClientE
             return Err(ClientError::unreachable(config.endpoint_name(), refused));
         }
     };
-    let failed = |error: io::Error| start_error(&config.home, error);
+    let failed = |error: io::Error| start_error(&config.home, &error);
     config.home.create().map_err(failed)?;
     let lock = lock_file(config.home.start_lock_path()).await.map_err(failed)?;
     let stream = match connect_unix(&socket).await {
@@ -94,11 +95,12 @@ async fn lock_file(path: PathBuf) -> io::Result<File> {
         Ok(file)
     })
     .await
-    .map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => {
+    .map_err(|error| {
+        if error.kind() == io::ErrorKind::TimedOut {
             io::Error::new(error.kind(), "another client has been starting it for 20 s; try again")
+        } else {
+            error
         }
-        _ => error,
     })
 }
 
@@ -120,7 +122,7 @@ async fn in_thread<T: Send + 'static>(
 
 /// Starts a broker, waits until it is ready, and connects. The caller holds `start.lock`.
 async fn start(home: &Home, command: &[OsString]) -> Result<UnixStream, ClientError> {
-    let mut log = open_log(&home.log_path()).map_err(|error| start_error(home, error))?;
+    let mut log = open_log(&home.log_path()).map_err(|error| start_error(home, &error))?;
     let start_of_tail = log.seek(SeekFrom::End(0)).unwrap_or(0);
     let started = match spawn(home, command, log) {
         Ok(child) => ready(child).await,
@@ -129,7 +131,7 @@ async fn start(home: &Home, command: &[OsString]) -> Result<UnixStream, ClientEr
     // Even if ours failed: somebody may have started one by hand meanwhile, and ours made way for it.
     match (started, connect_unix(&home.socket_path()).await) {
         (_, Ok(stream)) => Ok(stream),
-        (Ok(()), Err(error)) => Err(start_error(home, format!("it is ready, but: {error}"))),
+        (Ok(()), Err(error)) => Err(start_error(home, &format!("it is ready, but: {error}"))),
         (Err(error), Err(_)) => Err(ClientError::Start {
             cause: error.to_string(),
             log: home.log_path().display().to_string(),
@@ -194,10 +196,47 @@ fn tail(path: &Path, from: u64) -> io::Result<String> {
     Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
 }
 
-fn start_error(home: &Home, cause: impl ToString) -> ClientError {
+fn start_error(home: &Home, cause: &dyn fmt::Display) -> ClientError {
     ClientError::Start {
         cause: cause.to_string(),
         log: home.log_path().display().to_string(),
         log_tail: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_of_connections_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        net::listen(&listener, 1).unwrap();
+        let path = &path;
+        let connects = (0..8).map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { connect_unix(&path).await.map(|_| ()) })
+        });
+        let connects: Vec<_> = connects.collect();
+        while UnixStream::connect(path).await.is_ok() {}
+        std::thread::spawn(move || while net::accept(&listener).is_ok() {});
+        for connect in connects {
+            connect.await.unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_tail_is_the_last_lines_since_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let lines = |range: std::ops::Range<u32>| range.map(|n| format!("{n}\n")).collect::<String>();
+        std::fs::write(&path, lines(0..5_000)).unwrap();
+        let from = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(tail(&path, from).unwrap(), "");
+        assert_eq!(tail(&path, from - 10).unwrap(), "4998\n4999");
+        assert_eq!(tail(&path, 0).unwrap().lines().count(), TAIL_LINES);
     }
 }

@@ -65,7 +65,7 @@ pub enum WatchItem {
     /// one means that the state begins anew.
     Created,
     /// One record of the initial state.
-    State(StateItem),
+    State(Box<StateItem>),
     /// The initial state is complete as of this revision.
     StateEnd(u64),
     /// All events of one transaction that the filter lets through.

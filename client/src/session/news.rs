@@ -68,8 +68,10 @@ fn merge(
     mut queue: mpsc::Receiver<News>,
     mut current: watch::Receiver<Arc<Current>>,
 ) -> impl Stream<Item = News> + Send {
+    // Taken here, not when first polled: what happens in between is news.
+    let mut generation = current.borrow().generation;
+    current.mark_changed();
     async_stream::stream! {
-        let mut generation = current.borrow_and_update().generation;
         loop {
             let changed = tokio::select! {
                 biased;

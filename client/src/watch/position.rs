@@ -54,7 +54,7 @@ impl Position {
         };
         match response.payload {
             Some(Payload::Created(created)) => self.created(header, &created).map(Some),
-            Some(Payload::InitialState(item)) => Ok(Some(WatchItem::State(item))),
+            Some(Payload::InitialState(item)) => Ok(Some(WatchItem::State(Box::new(item)))),
             Some(Payload::InitialStateEnd(_)) => {
                 self.state_pending = false;
                 self.begin(header.revision + 1);

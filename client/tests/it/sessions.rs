@@ -1,0 +1,206 @@
+//! Sessions: staying alive, joining again, waiting for locks.
+
+use std::time::Duration;
+
+use mesh_client::proto::{AcquireLocksRequest, PutRequest};
+use mesh_client::{Acquired, ClientError, ErrorReason, JoinOptions, Liveness, Session, SessionNews};
+use tonic::Code;
+
+use crate::fake::{Fake, SCOPE, refusal};
+
+fn options(liveness: Liveness) -> JoinOptions {
+    JoinOptions {
+        scope: SCOPE.into(),
+        resume_key: Some("conversation-7".into()),
+        lease_ttl: Some(Duration::from_secs(1)),
+        liveness,
+        ..JoinOptions::default()
+    }
+}
+
+async fn joined(fake: &Fake, liveness: Liveness) -> Session {
+    Session::join(&fake.client(), options(liveness)).await.unwrap()
+}
+
+/// Ends the session behind the client's back, after a time in which it may not join again.
+async fn expire(fake: &Fake) {
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    fake.state.sessions.lock().unwrap().clear();
+}
+
+fn locks(path: &str) -> AcquireLocksRequest {
+    AcquireLocksRequest { paths: vec![path.into()], ..AcquireLocksRequest::default() }
+}
+
+#[tokio::test]
+async fn an_expired_session_joins_again_as_the_same_peer_and_tells() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    let mut news = session.events();
+    expire(&fake).await;
+    let (a, b) = tokio::join!(session.put(PutRequest::default()), session.put(PutRequest::default()));
+    assert!(a.is_ok() && b.is_ok());
+    let joins = fake.state.joins.lock().unwrap().clone();
+    assert_eq!(joins.len(), 2, "one task joins for all");
+    assert_eq!((joins[1].name.as_str(), joins[1].resume_key.as_str()), ("amber-fox", "conversation-7"));
+    assert_ne!(joins[0].request_id, joins[1].request_id);
+    assert_eq!(session.saved().token.expose(), "token-2");
+    let Some(Ok(SessionNews::Rejoined(peer))) = news.next().await else { panic!("no news of it") };
+    assert_eq!(peer.session_id, "session-2");
+    let mut ids: Vec<_> = fake.state.puts.lock().unwrap().iter().map(|put| put.0.clone()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 2, "each call keeps its request_id");
+}
+
+#[tokio::test]
+async fn a_replaced_session_stays_ended() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    let replaced = refusal(Code::FailedPrecondition, "SESSION_EXPIRED", &[("cause", "REPLACED")]);
+    fake.state.script.lock().unwrap().push_back(Some(replaced));
+    let error = session.put(PutRequest::default()).await.unwrap_err();
+    assert_eq!(error.reason(), Some(ErrorReason::SessionExpired));
+    assert_eq!(fake.state.joins.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_attached_session_gets_events_and_dropping_it_ends_its_stream() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Attached).await;
+    let mut news = session.events();
+    fake.state.open_watches(1).await;
+    session.put(PutRequest::default()).await.unwrap();
+    assert!(matches!(news.next().await, Some(Ok(SessionNews::Batch(batch))) if batch.revision == 2));
+    drop(session);
+    fake.state.open_watches(0).await;
+    assert!(news.next().await.is_none());
+}
+
+#[tokio::test]
+async fn an_attached_session_survives_a_restart_of_the_broker() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Attached).await;
+    let mut news = session.events();
+    fake.state.open_watches(1).await;
+    fake.kill();
+    fake.state.append_many(2);
+    fake.start();
+    assert!(matches!(news.next().await, Some(Ok(SessionNews::Interrupted(_)))));
+    for revision in 2..=3 {
+        assert!(matches!(news.next().await, Some(Ok(SessionNews::Batch(b))) if b.revision == revision));
+    }
+    assert_eq!(fake.state.joins.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_refused_for_its_session_joins_again_and_misses_nothing() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Attached).await;
+    let mut news = session.events();
+    fake.state.open_watches(1).await;
+    expire(&fake).await;
+    fake.kill();
+    fake.state.append_many(3);
+    fake.start();
+    let mut seen = Vec::new();
+    let mut rejoined = false;
+    while seen.len() < 4 || !rejoined {
+        match news.next().await.unwrap().unwrap() {
+            SessionNews::Batch(batch) => seen.push(batch.revision),
+            SessionNews::Rejoined(_) => rejoined = true,
+            _ => {}
+        }
+    }
+    assert_eq!(seen, [2, 3, 4, 5], "the last one is of joining again");
+}
+
+#[tokio::test]
+async fn heartbeats_notice_the_end_of_a_session() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Heartbeat).await;
+    let mut news = session.events();
+    expire(&fake).await;
+    assert!(matches!(news.next().await, Some(Ok(SessionNews::Rejoined(_)))));
+}
+
+#[tokio::test]
+async fn a_new_reader_takes_over_from_one_that_stopped_reading() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Attached).await;
+    let stuck = session.events();
+    fake.state.open_watches(1).await;
+    fake.state.append_many(2_000);
+    let mut news = session.events();
+    session.put(PutRequest::default()).await.unwrap();
+    let last = loop {
+        let Some(Ok(SessionNews::Batch(batch))) = news.next().await else { panic!("the stream ended") };
+        if batch.revision > 2_001 {
+            break batch.revision;
+        }
+    };
+    assert_eq!(last, 2_002);
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn an_adopted_session_goes_on_without_joining() {
+    let fake = Fake::running();
+    let saved = joined(&fake, Liveness::Unattended).await.saved();
+    let text = serde_json::to_string(&saved).unwrap();
+    let saved = serde_json::from_str(&text).unwrap();
+    let session = Session::adopt(&fake.client(), saved, options(Liveness::Unattended)).unwrap();
+    session.put(PutRequest::default()).await.unwrap();
+    assert_eq!(session.peer().name, "amber-fox");
+    fake.state.sessions.lock().unwrap().clear();
+    session.put(PutRequest::default()).await.unwrap();
+    assert_eq!(fake.state.joins.lock().unwrap()[1].name, "amber-fox");
+}
+
+#[tokio::test]
+async fn a_left_session_takes_no_more_calls() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Attached).await;
+    let mut news = session.events();
+    session.leave().await.unwrap();
+    session.leave().await.unwrap();
+    assert!(matches!(session.put(PutRequest::default()).await, Err(ClientError::SessionLeft)));
+    assert!(news.next().await.is_none());
+    assert_eq!(fake.state.joins.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_waiting_acquire_is_granted_when_the_holder_releases() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    fake.state.locks.lock().unwrap().insert("src/a.rs".into(), "blue-owl".into());
+    let waiter = session.clone();
+    let wait =
+        tokio::spawn(async move { waiter.acquire_wait(locks("src/a.rs"), Duration::from_secs(30)).await });
+    fake.state.open_watches(1).await;
+    fake.state.unlock("src/a.rs");
+    let granted = tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap().unwrap().unwrap();
+    assert!(matches!(granted, Acquired::Granted(locks) if locks[0].holder == "amber-fox"));
+}
+
+#[tokio::test]
+async fn a_waiting_acquire_ends_at_its_deadline_with_what_is_in_the_way() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    fake.state.locks.lock().unwrap().insert("src/a.rs".into(), "blue-owl".into());
+    let refused = session.acquire_wait(locks("src/a.rs"), Duration::from_millis(300)).await.unwrap();
+    assert!(matches!(refused, Acquired::Refused(conflicts) if conflicts[0].path == "src/a.rs"));
+}
+
+#[tokio::test]
+async fn releasing_all_takes_as_many_calls_as_it_needs() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    for path in ["a", "b", "c", "d", "e"] {
+        session.acquire(locks(path)).await.unwrap();
+    }
+    let mut released = session.release(Vec::new()).await.unwrap();
+    released.sort();
+    assert_eq!(released, ["a", "b", "c", "d", "e"]);
+}
