@@ -22,7 +22,7 @@ use crate::{Autostart, ClientError, Config, Endpoint, Token, locate};
 /// How long a TCP connection may take to come about.
 const TCP_CONNECT: Duration = Duration::from_secs(5);
 /// What a watch that nobody reads may hold back, and what all streams may together. hyper's defaults (2 and
-/// 5 MiB) would let three idle watches block every call on the connection.
+/// 5 MiB) would let three idle watches block every call on the connection; so it takes more than sixty.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 

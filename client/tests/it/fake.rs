@@ -74,7 +74,10 @@ impl Fake {
 
     /// As `kill -9`: every connection breaks, the socket stays behind.
     pub(crate) fn kill(&self) {
-        self.server.lock().unwrap().take().unwrap().shutdown_background();
+        let runtime = self.server.lock().unwrap().take().unwrap();
+        // In a thread, since it blocks until every task of the server is gone.
+        let killed = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5)));
+        killed.join().unwrap();
     }
 
     pub(crate) fn config(&self) -> Config {
