@@ -114,7 +114,9 @@ pub struct Config {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// TCP beyond this machine is not safe without TLS.
-    #[error("{0} is not a loopback address; without TLS the broker listens on this machine only (127.0.0.1:PORT)")]
+    #[error(
+        "{0} is not a loopback address; without TLS the broker listens on this machine only (127.0.0.1:PORT)"
+    )]
     NotLoopback(SocketAddr),
 }
 

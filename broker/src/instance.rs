@@ -26,22 +26,23 @@ struct Holder {
 
 /// The right to be the broker of a home; given up by dropping it, or by the process ending.
 #[derive(Debug)]
-pub struct Instance {
+pub(crate) struct Instance {
     _lock: File,
 }
 
 /// A bound Unix socket that only this user can open; its file goes when it is dropped.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     path: PathBuf,
     _lock: Option<File>,
 }
 
 impl Instance {
     /// Becomes the broker of a home, or says who is. With `wait`, gives one that is ending a few seconds.
-    pub fn claim(path: &Path, wait: bool) -> anyhow::Result<Self> {
+    pub(crate) fn claim(path: &Path, wait: bool) -> anyhow::Result<Self> {
         let mut file = open_private(path)?;
-        if !try_lock(&file, path)? && !(wait && lock_within(&file, TAKEOVER)) {
+        let free = try_lock(&file, path)? || (wait && lock_within(&file, TAKEOVER));
+        if !free {
             let mut text = String::new();
             let holder = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
             let who = holder.map(|h: Holder| format!(" (pid {}, version {})", h.pid, h.version));
@@ -61,7 +62,7 @@ impl Instance {
 
 impl Socket {
     /// Binds the socket. `foreign` when it may be another home's too, which then needs a lock of its own.
-    pub fn bind(path: &Path, foreign: bool) -> anyhow::Result<(Self, UnixListener)> {
+    pub(crate) fn bind(path: &Path, foreign: bool) -> anyhow::Result<(Self, UnixListener)> {
         let lock = if foreign { Some(lock_beside(path)?) } else { None };
         if UnixStream::connect(path).is_ok() {
             bail!("another broker listens on {}; end it, or choose another --socket", path.display());
@@ -86,7 +87,7 @@ impl Drop for Socket {
 }
 
 /// The bearer token for TCP: read, or drawn and stored for this user alone.
-pub fn token(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn token(path: &Path) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Ok(_) => {}
@@ -108,7 +109,7 @@ pub fn token(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Random bytes from the operating system.
-pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).context("the operating system has no randomness")?;
     Ok(bytes)
@@ -178,10 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("broker.lock");
         let first = Instance::claim(&path, false).expect("first");
-        let waiting = std::thread::spawn({
-            let path = path.clone();
-            move || Instance::claim(&path, true)
-        });
+        let waiting = std::thread::spawn(move || Instance::claim(&path, true));
         drop(first);
         waiting.join().expect("thread").expect("second");
     }

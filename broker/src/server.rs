@@ -37,14 +37,14 @@ struct Listeners {
 }
 
 /// Serves until told to stop. Returns once everything accepted is on disk.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let _instance = Instance::claim(&config.paths.lock, config.auto)?;
     let token = instance::token(&config.paths.token)?;
     let store = open_store(&config)?;
     let started = writer::start(config.writer.clone(), store.clone()).context("cannot recover the store")?;
     let listeners = listen(&config).await?;
     let stop = CancellationToken::new();
-    let mesh = mesh(&config, &started, store, &listeners, stop.clone())?;
+    let mesh = mesh(&config, &started, &store, &listeners, stop.clone())?;
     tracing::info!(
         endpoints = ?mesh.info.endpoints, revision = mesh.view.revision().0, "serving"
     );
@@ -145,7 +145,7 @@ async fn listen(config: &Config) -> anyhow::Result<Listeners> {
 fn mesh(
     config: &Config,
     started: &Started,
-    store: Arc<dyn Store>,
+    store: &Arc<dyn Store>,
     listeners: &Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<Mesh> {

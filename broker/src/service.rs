@@ -15,6 +15,8 @@ mod page;
 mod peers;
 mod state;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -227,7 +229,7 @@ impl Mesh {
             return Ok(Some(ScopeId::parse(named)?));
         }
         let Some(session) = caller.session else { return Ok(None) };
-        let peer = state.peers.by_session(session).ok_or(Rejection::SessionExpired)?;
+        let peer = state.peers.live(session)?;
         Ok(Some(peer.scope.clone()))
     }
 }

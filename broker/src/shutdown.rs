@@ -10,7 +10,7 @@ use crate::events::EventLog;
 use crate::view::View;
 
 /// Cancels the token on SIGTERM or SIGINT. SIGHUP is ignored: a broker outlives the terminal it was started from.
-pub fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+pub(crate) fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -32,7 +32,7 @@ pub fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
 /// Cancels the token once there was no live session and no open stream for `patience`.
 ///
 /// Looks when something changes, not at intervals.
-pub async fn on_idle(
+pub(crate) async fn on_idle(
     patience: Duration,
     view: View,
     events: EventLog,

@@ -15,14 +15,14 @@ use crate::service::auth::{ConnectionInfo, Transport};
 
 /// An open connection. Its end is what tells that the process behind it may be gone.
 #[derive(Debug)]
-pub struct Connection<Io> {
+pub(crate) struct Connection<Io> {
     io: Io,
     transport: Transport,
     alive: Arc<()>,
 }
 
 /// Connections to a Unix socket; the kernel says whose they are.
-pub fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
+pub(crate) fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
     UnixListenerStream::new(listener).map(|accepted| {
         let io = accepted?;
         let uid = io.peer_cred()?.uid();
@@ -31,7 +31,7 @@ pub fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<
 }
 
 /// Connections to a TCP address.
-pub fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
+pub(crate) fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
     TcpListenerStream::new(listener).map(|accepted| {
         let io = accepted?;
         io.set_nodelay(true)?;
@@ -48,7 +48,11 @@ impl<Io> Connected for Connection<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

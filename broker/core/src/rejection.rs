@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::event::LeaveCause;
 use crate::id::{EntryKey, PeerName};
 use crate::revision::{Revision, Version};
 use crate::target::Target;
@@ -24,8 +25,11 @@ pub enum Rejection {
     #[error("this call needs a session; call Join first and send its token as `mesh-session`")]
     SessionRequired,
     /// The session has ended.
-    #[error("the session has ended; join again with the same resume_key to be the same peer")]
-    SessionExpired,
+    #[error("the session has ended{}", after(*cause))]
+    SessionExpired {
+        /// Why it ended, where that is known.
+        cause: Option<LeaveCause>,
+    },
     /// The caller may not do this.
     #[error("{what}")]
     PermissionDenied {
@@ -99,5 +103,16 @@ impl Rejection {
     #[must_use]
     pub fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
         Self::InvalidField { field, problem: problem.into() }
+    }
+}
+
+/// How a session ended, and what to do then.
+fn after(cause: Option<LeaveCause>) -> &'static str {
+    match cause {
+        Some(LeaveCause::Replaced) => ": another process joined as this peer; join under another name",
+        Some(LeaveCause::Left) => ": the peer left; join again to be back",
+        Some(LeaveCause::Expired | LeaveCause::Disconnected) | None => {
+            "; join again with the same resume_key to be the same peer"
+        }
     }
 }

@@ -190,7 +190,7 @@ impl State {
     /// The peer behind a request's session.
     fn caller(&self, request: &Request) -> Result<&Arc<PeerRecord>, Rejection> {
         let session = request.caller.ok_or(Rejection::SessionRequired)?;
-        self.peers.by_session(session).ok_or(Rejection::SessionExpired)
+        self.peers.live(session)
     }
 
     fn decide_expire(&self, due: &Due, now: Now) -> Step {

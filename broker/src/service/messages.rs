@@ -131,7 +131,7 @@ fn read(mesh: &Mesh, session: SessionId, after: Revision, page: PageSize) -> Res
     let (revision, peer, messages, cursor, unread) = {
         let state = mesh.view.read();
         let revision = state.revision();
-        let peer = state.peers.by_session(session).ok_or(Rejection::SessionExpired)?;
+        let peer = state.peers.live(session)?;
         if after > revision {
             let problem = format!("is {}, but the newest revision is {}", after.0, revision.0);
             return Err(Rejection::invalid("after_revision", problem).into());

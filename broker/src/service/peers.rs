@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use mesh_core::Rejection;
 use mesh_core::command::Command;
 use mesh_core::id::ScopeId;
 use mesh_core::outcome::Outcome;
@@ -68,13 +67,13 @@ async fn join(mesh: &Mesh, mut request: pb::JoinRequest) -> Result<pb::JoinRespo
 
 fn heartbeat(mesh: &Mesh, caller: &Caller) -> Result<pb::HeartbeatResponse, Refusal> {
     let session = caller.require_session()?;
-    let alive = mesh.leases.touch(session);
     let state = mesh.view.read();
-    let peer = state.peers.by_session(session).filter(|_| alive).ok_or(Rejection::SessionExpired)?;
+    let peer = state.peers.live(session)?;
     let ttl = peer.session.as_ref().map(|session| session.ttl);
     Ok(pb::HeartbeatResponse {
         header: mesh.header(state.revision()),
         lease_ttl: ttl.map(super::convert::duration),
+        peer: Some(mesh.peer(peer)),
     })
 }
 

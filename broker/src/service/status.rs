@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mesh_core::Rejection;
+use mesh_core::event::LeaveCause;
 use mesh_core::revision::Revision;
 use mesh_proto::ERROR_DOMAIN;
 use mesh_proto::v1::ErrorReason;
@@ -115,10 +116,6 @@ impl From<Refusal> for Status {
             Extra::Retry => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
-            Extra::QuotaThenRetry { subject } => {
-                details.add_quota_failure_violation(subject, &message);
-                details.set_retry_info(Some(RETRY_DELAY));
-            }
         }
         Self::with_error_details(code, message, details)
     }
@@ -144,7 +141,6 @@ enum Extra {
     Field { field: &'static str, problem: String },
     Quota { subject: String },
     Retry,
-    QuotaThenRetry { subject: String },
 }
 
 impl Shape {
@@ -166,8 +162,7 @@ impl Shape {
 fn shape(refusal: Refusal) -> Shape {
     match refusal {
         Refusal::Rejected(rejection) => rejection_shape(rejection),
-        Refusal::Overloaded => Shape::plain(Code::ResourceExhausted, ErrorReason::Overloaded)
-            .and(Extra::QuotaThenRetry { subject: "requests waiting for the disk".to_owned() }),
+        Refusal::Overloaded => Shape::plain(Code::Unavailable, ErrorReason::Overloaded).and(Extra::Retry),
         Refusal::Draining => Shape::plain(Code::Unavailable, ErrorReason::Draining).and(Extra::Retry),
         Refusal::Unauthenticated(_) => Shape::plain(Code::Unauthenticated, ErrorReason::Unauthenticated),
         Refusal::Compacted { oldest, head } => Shape::plain(Code::OutOfRange, ErrorReason::RevisionCompacted)
@@ -182,6 +177,16 @@ fn shape(refusal: Refusal) -> Shape {
     }
 }
 
+/// The name of a cause in the contract, without its prefix.
+fn cause_name(cause: LeaveCause) -> &'static str {
+    match cause {
+        LeaveCause::Left => "LEFT",
+        LeaveCause::Expired => "EXPIRED",
+        LeaveCause::Disconnected => "DISCONNECTED",
+        LeaveCause::Replaced => "REPLACED",
+    }
+}
+
 fn rejection_shape(rejection: Rejection) -> Shape {
     use ErrorReason as Reason;
     match rejection {
@@ -191,7 +196,13 @@ fn rejection_shape(rejection: Rejection) -> Shape {
         Rejection::RequestIdReused => Shape::plain(Code::InvalidArgument, Reason::RequestIdReused)
             .and(Extra::Field { field: "request_id", problem: "was used for another request".to_owned() }),
         Rejection::SessionRequired => Shape::plain(Code::FailedPrecondition, Reason::SessionRequired),
-        Rejection::SessionExpired => Shape::plain(Code::FailedPrecondition, Reason::SessionExpired),
+        Rejection::SessionExpired { cause } => {
+            let shape = Shape::plain(Code::FailedPrecondition, Reason::SessionExpired);
+            match cause.map(cause_name) {
+                Some(name) => shape.with("cause", &name),
+                None => shape,
+            }
+        }
         Rejection::PermissionDenied { .. } => Shape::plain(Code::PermissionDenied, Reason::PermissionDenied),
         Rejection::PeerNameTaken { name } => {
             Shape::plain(Code::AlreadyExists, Reason::PeerNameTaken).with("name", &name)

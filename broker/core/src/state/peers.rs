@@ -19,6 +19,8 @@ use crate::time::{Millis, Now, Timestamp};
 pub struct Peers {
     by_scope: BTreeMap<ScopeId, BTreeMap<PeerName, Arc<PeerRecord>>>,
     sessions: BTreeMap<SessionId, Arc<PeerRecord>>,
+    /// How the last session of each peer ended.
+    ended: BTreeMap<SessionId, LeaveCause>,
     resume: BTreeMap<(ScopeId, ResumeKey), PeerName>,
     known: usize,
 }
@@ -34,6 +36,12 @@ impl Peers {
     #[must_use]
     pub fn by_session(&self, session: SessionId) -> Option<&Arc<PeerRecord>> {
         self.sessions.get(&session)
+    }
+
+    /// The peer whose live session this is, or the refusal that says how the session ended.
+    pub fn live(&self, session: SessionId) -> Result<&Arc<PeerRecord>, Rejection> {
+        let expired = || Rejection::SessionExpired { cause: self.ended.get(&session).copied() };
+        self.by_session(session).ok_or_else(expired)
     }
 
     /// Peers of one scope, or of all, by scope and name, after a peer.
@@ -109,6 +117,9 @@ impl Peers {
         if let Some(session) = &record.session {
             self.sessions.insert(session.id, record.clone());
         }
+        if let Some(end) = &record.ended {
+            self.ended.insert(end.session, end.cause);
+        }
         if let Some(key) = &record.resume_key {
             self.resume.insert((record.scope.clone(), key.clone()), record.name.clone());
         }
@@ -129,6 +140,9 @@ impl Peers {
     fn forget_keys(&mut self, record: &PeerRecord) {
         if let Some(session) = &record.session {
             self.sessions.remove(&session.id);
+        }
+        if let Some(end) = &record.ended {
+            self.ended.remove(&end.session);
         }
         if let Some(key) = &record.resume_key {
             let key = (record.scope.clone(), key.clone());

@@ -90,8 +90,9 @@ impl Watcher {
         let attachment = match caller.session {
             None => None,
             Some(session) => {
+                let expired = || mesh.view.read().peers.live(session).err();
                 let attached = mesh.leases.attach(session, caller.connection.alive.clone());
-                Some(attached.ok_or(Rejection::SessionExpired)?)
+                Some(attached.ok_or_else(|| expired().unwrap_or(Rejection::SessionExpired { cause: None }))?)
             }
         };
         let (start, snapshot) = {

@@ -1,0 +1,179 @@
+//! Every bound that the contract states, one past it: refused by the name of its field, and never a panic.
+
+use super::*;
+
+fn long(bytes: usize) -> String {
+    "a".repeat(bytes)
+}
+
+#[tokio::test]
+async fn a_join_is_bounded() {
+    let broker = Broker::start();
+    let good = || pb::JoinRequest { scope: SCOPE.into(), ..Default::default() };
+    let info = |info| pb::JoinRequest { info: Some(info), ..good() };
+    let it = pb::PeerInfo::default;
+    let table = [
+        ("scope", pb::JoinRequest { scope: String::new(), ..good() }),
+        ("scope", pb::JoinRequest { scope: long(257), ..good() }),
+        ("name", pb::JoinRequest { name: long(65), ..good() }),
+        ("name", pb::JoinRequest { name: "Fox".into(), ..good() }),
+        ("resume_key", pb::JoinRequest { resume_key: long(257), ..good() }),
+        ("request_id", pb::JoinRequest { request_id: long(129), ..good() }),
+        ("request_id", pb::JoinRequest { request_id: "a\n".into(), ..good() }),
+        ("lease_ttl", pb::JoinRequest { lease_ttl: seconds(0), ..good() }),
+        ("lease_ttl", pb::JoinRequest { lease_ttl: seconds(86_401), ..good() }),
+        ("lease_ttl", pb::JoinRequest { lease_ttl: seconds(-1), ..good() }),
+        ("lease_ttl", pb::JoinRequest { lease_ttl: seconds(i64::MAX), ..good() }),
+        ("info.agent_kind", info(pb::PeerInfo { agent_kind: long(65), ..it() })),
+        ("info.agent_version", info(pb::PeerInfo { agent_version: long(65), ..it() })),
+        ("info.host", info(pb::PeerInfo { host: long(257), ..it() })),
+        ("info.worktree", info(pb::PeerInfo { worktree: long(4_097), ..it() })),
+        ("info.branch", info(pb::PeerInfo { branch: long(257), ..it() })),
+        ("info.head", info(pb::PeerInfo { head: long(65), ..it() })),
+        ("info.focus", info(pb::PeerInfo { focus: long(513), ..it() })),
+        ("info.focus", info(pb::PeerInfo { focus: "a\u{1b}[2J".into(), ..it() })),
+        ("info.files", info(pb::PeerInfo { files: vec!["a".into(); 101], ..it() })),
+        ("info.files", info(pb::PeerInfo { files: vec!["../a".into()], ..it() })),
+    ];
+    for (named, request) in table {
+        assert_eq!(field(broker.nobody().peers().join(request).await), named);
+    }
+    let most = pb::PeerInfo {
+        agent_kind: long(64),
+        host: long(256),
+        worktree: long(4_096),
+        focus: long(512),
+        files: (0..100).map(|n| format!("{}/{n:03}", long(1_020))).collect(),
+        ..it()
+    };
+    let full = pb::JoinRequest {
+        scope: long(256),
+        name: long(64),
+        resume_key: long(256),
+        request_id: long(128),
+        lease_ttl: seconds(86_400),
+        info: Some(most),
+    };
+    broker.nobody().peers().join(full).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_is_bounded() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let good = || pb::PutRequest { key: "k".into(), ..Default::default() };
+    let table = [
+        ("scope", pb::PutRequest { scope: "A b".into(), ..good() }),
+        ("key", pb::PutRequest { key: String::new(), ..good() }),
+        ("key", pb::PutRequest { key: long(513), ..good() }),
+        ("key", pb::PutRequest { key: "a\0".into(), ..good() }),
+        ("value", pb::PutRequest { value: long(65_537), ..good() }),
+        ("ttl", pb::PutRequest { ttl: seconds(0), ..good() }),
+        ("ttl", pb::PutRequest { ttl: seconds(365 * 86_400 + 1), ..good() }),
+        ("paths", pb::PutRequest { paths: vec!["a".into(); 33], ..good() }),
+        ("paths", pb::PutRequest { paths: vec![long(1_025)], ..good() }),
+        ("tags", pb::PutRequest { tags: vec!["a".into(); 17], ..good() }),
+        ("tags", pb::PutRequest { tags: vec![long(65)], ..good() }),
+        ("request_id", pb::PutRequest { request_id: long(129), ..good() }),
+    ];
+    for (named, request) in table {
+        assert_eq!(field(fox.state().put(request).await), named);
+    }
+    let full = pb::PutRequest {
+        key: long(512),
+        value: long(65_536),
+        ttl: seconds(365 * 86_400),
+        paths: (0..32).map(|n| format!("{}/{n:03}", long(1_020))).collect(),
+        tags: (0..16).map(|n| format!("{}{n:04}", long(60))).collect(),
+        ..good()
+    };
+    fox.state().put(full).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_a_message_and_a_read_are_bounded() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lock = || pb::AcquireLocksRequest { paths: texts(&["a"]), ..Default::default() };
+    let table = [
+        ("paths", pb::AcquireLocksRequest { paths: vec![], ..lock() }),
+        ("paths", pb::AcquireLocksRequest { paths: vec!["a".into(); 101], ..lock() }),
+        ("paths", pb::AcquireLocksRequest { paths: texts(&["/etc/passwd"]), ..lock() }),
+        ("mode", pb::AcquireLocksRequest { mode: 9, ..lock() }),
+        ("ttl", pb::AcquireLocksRequest { ttl: seconds(86_401), ..lock() }),
+        ("reason", pb::AcquireLocksRequest { reason: long(513), ..lock() }),
+    ];
+    for (named, request) in table {
+        assert_eq!(field(fox.locks().acquire_locks(request).await), named);
+    }
+    let send = || pb::SendRequest { broadcast: true, body: "x".into(), ..Default::default() };
+    let many = (0..33).map(|n| format!("p{n}")).collect();
+    let table = [
+        ("body", pb::SendRequest { body: long(65_537), ..send() }),
+        ("to", pb::SendRequest { to: many, broadcast: false, ..send() }),
+        ("reply_to", pb::SendRequest { reply_to: "x".into(), ..send() }),
+        ("intent", pb::SendRequest { intent: -1, ..send() }),
+    ];
+    for (named, request) in table {
+        assert_eq!(field(fox.messages().send(request).await), named);
+    }
+    let wait = pb::ListMessagesRequest { wait: seconds(61), ..Default::default() };
+    assert_eq!(field(fox.messages().list_messages(wait).await), "wait");
+    let read = pb::ListEntriesRequest::default;
+    let table = [
+        ("prefix", pb::ListEntriesRequest { prefix: long(513), ..read() }),
+        ("path", pb::ListEntriesRequest { path: "a//b".into(), ..read() }),
+        ("query", pb::ListEntriesRequest { query: long(513), ..read() }),
+        ("tags", pb::ListEntriesRequest { tags: vec!["a".into(); 17], ..read() }),
+        ("page_token", pb::ListEntriesRequest { page_token: "x".into(), ..read() }),
+    ];
+    for (named, request) in table {
+        assert_eq!(field(fox.state().list_entries(request).await), named);
+    }
+    let most = pb::ListEntriesRequest { page_size: u32::MAX, ..read() };
+    fox.state().list_entries(most).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_is_bounded() {
+    let broker = Broker::start();
+    let filter = |filter| pb::WatchRequest { filter: Some(filter), ..Default::default() };
+    let it = pb::EventFilter::default;
+    let table = [
+        ("scopes", pb::WatchRequest { scopes: vec![SCOPE.into(); 101], ..Default::default() }),
+        ("scopes", pb::WatchRequest { scopes: texts(&[""]), ..Default::default() }),
+        ("progress_interval", pb::WatchRequest { progress_interval: seconds(301), ..Default::default() }),
+        ("filter.types", filter(pb::EventFilter { types: vec![0], ..it() })),
+        ("filter.types", filter(pb::EventFilter { types: vec![99], ..it() })),
+        ("filter.types", filter(pb::EventFilter { types: vec![1; 33], ..it() })),
+        ("filter.peers", filter(pb::EventFilter { peers: vec!["a".into(); 101], ..it() })),
+        ("filter.peers", filter(pb::EventFilter { peers: texts(&["*"]), ..it() })),
+        ("filter.paths", filter(pb::EventFilter { paths: texts(&["../x"]), ..it() })),
+    ];
+    for (named, request) in table {
+        assert_eq!(field(broker.nobody().events().watch(request).await), named);
+    }
+    let wait = pb::ListEventsRequest { start_revision: 1, wait: seconds(61), ..Default::default() };
+    assert_eq!(field(broker.nobody().events().list_events(wait).await), "wait");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_streams() {
+    let broker = Broker::start();
+    let open: Vec<_> = (0..mesh_core::limits::WATCHES).map(|_| broker.mesh.watches.open().unwrap()).collect();
+    let refused = broker.nobody().events().watch(pb::WatchRequest::default()).await;
+    let status = refused.unwrap_err();
+    assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "watches");
+    assert_eq!(reason::<()>(Err(status)), "LIMIT_REACHED");
+    drop(open);
+    broker.nobody().events().watch(pb::WatchRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_over_four_mebibytes_is_not_taken_apart() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let request = pb::PutRequest { key: "k".into(), value: long(4 * 1024 * 1024 + 1), ..Default::default() };
+    let refused = fox.state().put(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+}
