@@ -108,17 +108,10 @@ pub struct Writer {
     view: View,
     publisher: Publisher,
     leases: Leases,
-    /// Sessions without a stream, until when they may come back.
-    graces: BTreeMap<SessionId, Grace>,
+    /// Sessions whose last stream ended: until when they may come back, and the connection that carried it.
+    graces: BTreeMap<(Timestamp, SessionId), Connection>,
     history: History,
     pending: Pending,
-}
-
-/// A session whose last stream ended.
-#[derive(Debug)]
-struct Grace {
-    until: Timestamp,
-    connection: Connection,
 }
 
 /// How far the history in the store goes back.
@@ -201,9 +194,9 @@ impl Writer {
 
     /// Waits for an input, at most until something is due.
     fn wait(&self, inputs: &Receiver<Input>) -> Result<Input, RecvTimeoutError> {
-        let graces = self.graces.values().map(|grace| grace.until).min();
+        let grace = self.graces.first_key_value().map(|((until, _), _)| *until);
         let trim = self.trim_deadline();
-        let deadline = [self.state.next_deadline(), graces, trim].into_iter().flatten().min();
+        let deadline = [self.state.next_deadline(), grace, trim].into_iter().flatten().min();
         match deadline {
             // A timestamp counts whole milliseconds; half a one more and the thing is due on waking.
             Some(at) => {
@@ -223,7 +216,7 @@ impl Writer {
             }
             Input::Detached(session, connection) => {
                 let until = self.clock.at().after(self.config.grace);
-                self.graces.insert(session, Grace { until, connection });
+                self.graces.insert((until, session), connection);
             }
             Input::Stop => {}
         }
@@ -297,10 +290,7 @@ impl Writer {
                         self.leases.begin(session.id);
                     }
                 }
-                Event::PeerLeft { session, .. } => {
-                    self.leases.end(*session);
-                    self.graces.remove(session);
-                }
+                Event::PeerLeft { session, .. } => self.leases.end(*session),
                 Event::PeerUpdated { .. }
                 | Event::StateChanged { .. }
                 | Event::StateDeleted { .. }
@@ -344,14 +334,15 @@ impl Writer {
 
     /// A session whose time to come back is over and whose connection is gone.
     fn overdue_grace(&mut self, now: Timestamp) -> Option<SessionId> {
-        while let Some((session, grace)) = self.graces.iter().find(|(_, grace)| grace.until <= now) {
-            let session = *session;
-            let since = Timestamp(grace.until.0.saturating_sub(self.config.grace.0));
-            let gone = grace.connection.strong_count() == 0
-                && !self.leases.is_attached(session)
-                && self.leases.last_seen(session).is_none_or(|seen| seen <= since);
-            self.graces.remove(&session);
-            if gone {
+        while let Some(first) = self.graces.first_entry() {
+            let (until, session) = *first.key();
+            if until > now {
+                return None;
+            }
+            let connection = first.remove();
+            let since = Timestamp(until.0.saturating_sub(self.config.grace.0));
+            let heard_of = self.leases.last_seen(session).is_some_and(|seen| seen > since);
+            if connection.strong_count() == 0 && !heard_of && !self.leases.is_attached(session) {
                 return Some(session);
             }
         }
