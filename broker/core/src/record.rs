@@ -86,6 +86,14 @@ pub struct LockKey {
     pub holder: PeerName,
 }
 
+impl LockKey {
+    /// True when the lock comes later in the order of scope, target and holder.
+    #[must_use]
+    pub fn is_before(&self, lock: &LockRecord) -> bool {
+        (&self.scope, &self.target, &self.holder) < (&lock.scope, &lock.target, &lock.holder)
+    }
+}
+
 /// The head of a scope's event batches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeRecord {

@@ -208,3 +208,85 @@ impl Interceptor for Gate {
         Ok(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+
+    const SESSION: SessionId = SessionId(Uuid::from_u128(0xa1b2));
+
+    fn tokens(secret: u8) -> SessionTokens {
+        SessionTokens::new(&Secret::new([secret; 32]))
+    }
+
+    fn metadata(authorization: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("authorization", authorization.parse().unwrap());
+        metadata
+    }
+
+    #[test]
+    fn a_session_has_one_token_which_its_store_knows_again() {
+        let token = tokens(1).issue(SESSION);
+        assert_eq!(tokens(1).issue(SESSION), token);
+        assert_eq!(tokens(1).verify(token.as_bytes()).unwrap(), SESSION);
+        assert_ne!(tokens(1).issue(SessionId(Uuid::from_u128(1))), token);
+        assert!(tokens(2).verify(token.as_bytes()).is_err(), "another store");
+    }
+
+    #[test]
+    fn a_token_changed_in_any_place_is_refused() {
+        let token = tokens(1).issue(SESSION);
+        for at in 0..token.len() {
+            let mut forged = token.clone().into_bytes();
+            forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
+            assert!(matches!(tokens(1).verify(&forged), Err(Refusal::Unauthenticated(_))), "{at}");
+            assert!(tokens(1).verify(&token.as_bytes()[..at]).is_err(), "{at}");
+        }
+        let longer = format!("{token}0");
+        for malformed in [longer.as_bytes(), b"", b"\xff\xfe", &[b'\xc3'; 96]] {
+            assert!(tokens(1).verify(malformed).is_err(), "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?} {:?}", tokens(1), Authority::new(1, Some("open sesame")));
+        assert_eq!(shown, "SessionTokens(..) Authority { uid: 1, .. }");
+    }
+
+    #[test]
+    fn the_kernel_or_the_token_says_who_may_call() {
+        let with = Authority::new(1000, Some("secret"));
+        let without = Authority::new(1000, None);
+        let local = |uid| Transport::Unix { uid };
+        let none = MetadataMap::new;
+        assert_eq!(with.admit(local(1000), &none()), Ok(()));
+        for uid in [0, 1001] {
+            let refused = with.admit(local(uid), &metadata("Bearer secret"));
+            let denied =
+                |rejection| matches!(rejection, Refusal::Rejected(Rejection::PermissionDenied { .. }));
+            assert!(refused.is_err_and(denied), "{uid}: a token makes nobody another user");
+        }
+        for good in ["Bearer secret", "bearer secret"] {
+            assert_eq!(with.admit(Transport::Tcp, &metadata(good)), Ok(()));
+            assert!(without.admit(Transport::Tcp, &metadata(good)).is_err());
+        }
+        for bad in ["", "Bearer", "Bearer ", "Bearer Secret", "Bearer secret ", "Basic secret", "secret"] {
+            let refused = with.admit(Transport::Tcp, &metadata(bad));
+            assert!(matches!(refused, Err(Refusal::Unauthenticated(_))), "{bad:?}");
+        }
+        assert!(with.admit(Transport::Tcp, &none()).is_err());
+        assert!(without.admit(Transport::Tcp, &metadata("Bearer ")).is_err());
+    }
+
+    #[test]
+    fn a_request_that_passed_no_gate_has_no_caller() {
+        let mut request = Request::new(());
+        let connection = ConnectionInfo { transport: Transport::Unix { uid: 0 }, alive: Weak::new() };
+        request.extensions_mut().insert(connection);
+        assert!(matches!(Caller::of(&request), Err(Refusal::Unauthenticated(_))));
+    }
+}

@@ -131,3 +131,105 @@ pub(crate) fn size(asked: u32) -> usize {
 pub(crate) fn count(items: usize) -> u32 {
     u32::try_from(items).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use mesh_proto::v1 as pb;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: (Millis, Millis) = (Millis(1_000), Millis(2_000));
+
+    fn length(seconds: i64, nanos: i32) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds, nanos })
+    }
+
+    #[test]
+    fn a_span_is_within_bounds_and_never_shorter_than_asked() {
+        let table = [
+            (length(1, 0), Some(1_000)),
+            (length(1, 1), Some(1_001)),
+            (length(1, 999_999_999), Some(2_000)),
+            (length(2, 0), Some(2_000)),
+            (length(2, 1), None),
+            (length(0, 999_999_999), Some(1_000)),
+            (length(0, 998_000_000), None),
+            (length(0, 2_000_000_000), None),
+            (length(2, -1), None),
+            (length(-1, 0), None),
+            (length(i64::MAX, 999_999_999), None),
+        ];
+        for (given, expected) in table {
+            assert_eq!(span("ttl", given, BOUNDS).ok().flatten(), expected.map(Millis), "{given:?}");
+        }
+        assert_eq!(span("ttl", None, BOUNDS), Ok(None));
+    }
+
+    #[test]
+    fn moments_and_spans_survive_the_wire() {
+        assert_eq!(length(61, 2_000_000), Some(duration(Millis(61_002))));
+        assert_eq!(timestamp(WallTime(1_001)), prost_types::Timestamp { seconds: 1, nanos: 1_000_000 });
+        assert_eq!(timestamp(WallTime(u64::MAX)).seconds, i64::MAX / 500);
+    }
+
+    #[test]
+    fn a_repeat_has_the_same_fingerprint_and_nothing_else_has() {
+        let request = pb::LeaveRequest::default();
+        let print = |method, id, request: &pb::LeaveRequest| request_key(method, id, request).unwrap();
+        let first = print("Leave", "1", &request);
+        assert_eq!(print("Leave", "2", &request).fingerprint, first.fingerprint, "the id is not content");
+        assert_ne!(print("Join", "1", &request).fingerprint, first.fingerprint);
+        let other = pb::LeaveRequest { request_id: "x".into() };
+        assert_ne!(print("Leave", "1", &other).fingerprint, first.fingerprint);
+        assert_eq!(print("Leave", "", &request).id, None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_caller_sends_is_a_panic(
+            text in any::<String>(),
+            texts in prop::collection::vec(".{0,12}", 0..40),
+            number in any::<i32>(),
+            seconds in any::<i64>(),
+            flag in any::<bool>(),
+        ) {
+            let time = length(seconds, number);
+            let info = pb::PeerInfo { focus: text.clone(), files: texts.clone(), ..Default::default() };
+            let _ = peers::join(pb::JoinRequest {
+                scope: text.clone(),
+                name: text.clone(),
+                info: Some(info.clone()),
+                lease_ttl: time,
+                ..Default::default()
+            });
+            let update_mask = Some(prost_types::FieldMask { paths: texts.clone() });
+            let _ = peers::update(pb::UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() });
+            let _ = messages::send(pb::SendRequest {
+                to: texts.clone(),
+                broadcast: flag,
+                body: text.clone(),
+                reply_to: text.clone(),
+                intent: number,
+                ..Default::default()
+            });
+            let _ = entries::filter(pb::ListEntriesRequest {
+                query: text.clone(),
+                path: text.clone(),
+                tags: texts.clone(),
+                ..Default::default()
+            });
+            let acquired = locks::acquire(pb::AcquireLocksRequest {
+                paths: texts.clone(),
+                mode: number,
+                ttl: time,
+                reason: text,
+                ..Default::default()
+            });
+            prop_assert!(acquired.is_err() || !texts.is_empty());
+            let valid = texts.iter().all(|path| Target::parse("paths", path).is_ok());
+            let renewed = locks::renew(&pb::RenewLocksRequest { paths: texts, ttl: time, ..Default::default() });
+            prop_assert_eq!(renewed.is_ok(), span("ttl", time, mesh_core::limits::LOCK_TTL).is_ok() && valid);
+        }
+    }
+}

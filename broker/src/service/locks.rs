@@ -14,6 +14,7 @@ use pb::lock_service_server::LockService;
 use tonic::{Request, Response, Status};
 
 use super::auth::Caller;
+use super::convert::locks::LockStatus;
 use super::convert::{in_field, locks as convert, paths, request_key, size, unless_empty};
 use super::status::Refusal;
 use super::{Mesh, answer, misfit, page};
@@ -61,11 +62,8 @@ async fn acquire(
     let reply = mesh.submit(Some(session), key, command).await?;
     let header = mesh.header(reply.revision);
     if let Outcome::Granted { locks } = reply.outcome {
-        return Ok(pb::AcquireLocksResponse {
-            header,
-            locks: as_they_stand(mesh, &locks),
-            conflicts: vec![],
-        });
+        let locks = to_wire(&as_they_stand(mesh, &mesh.view.read(), locks));
+        return Ok(pb::AcquireLocksResponse { header, locks, conflicts: vec![] });
     }
     let Outcome::Conflicts(conflicts) = reply.outcome else { return Err(misfit("AcquireLocks")) };
     let conflicts = conflicts.into_iter().map(convert::conflict).collect();
@@ -82,7 +80,8 @@ async fn renew(
     let key = request_key("RenewLocks", &id, &request)?;
     let reply = mesh.submit(Some(session), key, convert::renew(&request)?).await?;
     let Outcome::Renewed { locks } = reply.outcome else { return Err(misfit("RenewLocks")) };
-    Ok(pb::RenewLocksResponse { header: mesh.header(reply.revision), locks: as_they_stand(mesh, &locks) })
+    let locks = to_wire(&as_they_stand(mesh, &mesh.view.read(), locks));
+    Ok(pb::RenewLocksResponse { header: mesh.header(reply.revision), locks })
 }
 
 async fn release(
@@ -112,20 +111,22 @@ fn list(
     caller: &Caller,
     request: &pb::ListLocksRequest,
 ) -> Result<pb::ListLocksResponse, Refusal> {
-    let state = mesh.view.read();
-    let query = Query {
-        scope: mesh.scope_of(&state, caller, &request.scope)?,
-        target: unless_empty(&request.path, |path| Target::parse("path", path))?,
-        holder: in_field("holder", unless_empty(&request.holder, PeerName::parse))?,
-        after: page::after(&request.page_token)?,
+    let (revision, locks, more) = {
+        let state = mesh.view.read();
+        let query = Query {
+            scope: mesh.scope_of(&state, caller, &request.scope)?,
+            target: unless_empty(&request.path, |path| Target::parse("path", path))?,
+            holder: in_field("holder", unless_empty(&request.holder, PeerName::parse))?,
+            after: page::after(&request.page_token)?,
+        };
+        let (locks, more) = matching(&state, &query, PageSize::of(size(request.page_size)));
+        (state.revision(), as_they_stand(mesh, &state, locks), more)
     };
-    let (locks, more) = matching(&state, &query, PageSize::of(size(request.page_size)));
-    let now = mesh.clock.at();
     let last = locks.last().filter(|_| more);
     Ok(pb::ListLocksResponse {
-        header: mesh.header(state.revision()),
-        next_page_token: last.map(|lock| page::token(&lock.key())).unwrap_or_default(),
-        locks: locks.iter().map(|lock| convert::lock(lock, state.lock_status(lock, now).into())).collect(),
+        header: mesh.header(revision),
+        next_page_token: last.map(|(lock, _)| page::token(&lock.key())).unwrap_or_default(),
+        locks: to_wire(&locks),
     })
 }
 
@@ -148,14 +149,25 @@ fn matching(state: &State, query: &Query, page: PageSize) -> (Vec<Arc<LockRecord
     let wanted = candidates.filter(|lock| {
         target.as_ref().is_none_or(|target| lock.target.intersects(target))
             && holder.as_ref().is_none_or(|holder| lock.holder == *holder)
-            && after.as_ref().is_none_or(|after| *after < lock.key())
+            && after.as_ref().is_none_or(|after| after.is_before(lock))
     });
     page.fill(wanted.cloned(), |lock| convert::lock_size(lock))
 }
 
-/// Locks with the time they have left at this moment; a repeated answer may tell of locks that are gone.
-fn as_they_stand(mesh: &Mesh, locks: &[Arc<LockRecord>]) -> Vec<pb::Lock> {
-    let state = mesh.view.read();
+/// Locks with how they stand at this moment; a repeated answer may tell of locks that are gone.
+fn as_they_stand(
+    mesh: &Mesh,
+    state: &State,
+    locks: Vec<Arc<LockRecord>>,
+) -> Vec<(Arc<LockRecord>, LockStatus)> {
     let now = mesh.clock.at();
-    locks.iter().map(|lock| convert::lock(lock, state.lock_status(lock, now).into())).collect()
+    let stands = |lock: Arc<LockRecord>| {
+        let status = LockStatus::from(state.lock_status(&lock, now));
+        (lock, status)
+    };
+    locks.into_iter().map(stands).collect()
+}
+
+fn to_wire(locks: &[(Arc<LockRecord>, LockStatus)]) -> Vec<pb::Lock> {
+    locks.iter().map(|(lock, status)| convert::lock(lock, *status)).collect()
 }

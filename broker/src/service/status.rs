@@ -234,3 +234,107 @@ fn rejection_shape(rejection: Rejection) -> Shape {
             .and(Extra::Quota { subject: what.to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::id::{EntryKey, PeerName};
+    use mesh_core::revision::Version;
+    use mesh_core::target::Target;
+
+    use super::*;
+
+    struct Row {
+        refusal: Refusal,
+        code: Code,
+        reason: &'static str,
+        metadata: &'static [(&'static str, &'static str)],
+    }
+
+    fn row(
+        refusal: impl Into<Refusal>,
+        code: Code,
+        reason: &'static str,
+        metadata: &'static [(&'static str, &'static str)],
+    ) -> Row {
+        Row { refusal: refusal.into(), code, reason, metadata }
+    }
+
+    /// Every refusal with its code, reason and metadata, as the contract lists them.
+    fn table() -> Vec<Row> {
+        use Rejection as R;
+        let name = PeerName::parse("fox").unwrap();
+        let key = EntryKey::parse("k").unwrap();
+        let path = Target::parse("path", "a/").unwrap();
+        let (version, revision, writer) = (Version(2), Revision(9), name.clone());
+        let (oldest, head, incarnation) = (Revision(3), Revision(9), Uuid::nil());
+        let missing = R::KeyNotFound { key: key.clone() };
+        let exists = R::KeyExists { key: key.clone(), version, revision };
+        let mismatch = R::VersionMismatch { key, version, revision, writer };
+        let ended = |cause| R::SessionExpired { cause };
+        let replaced = ended(Some(LeaveCause::Replaced));
+        let denied = R::PermissionDenied { what: "no".into() };
+        let foreign = Refusal::ForeignRevision { what: "it is another's", incarnation, head };
+        let full = R::LimitReached { what: "peers", limit: 1 };
+        let named = &[("name", "fox")];
+        let at = &[("key", "k"), ("version", "2"), ("revision", "9")];
+        let by = &[("key", "k"), ("version", "2"), ("revision", "9"), ("writer", "fox")];
+        let kept = &[("oldest_revision", "3"), ("current_revision", "9")];
+        let here = &[("incarnation", "00000000-0000-0000-0000-000000000000"), ("current_revision", "9")];
+        let taken = R::PeerNameTaken { name: name.clone() };
+        let unknown = R::PeerNotFound { name: name.clone() };
+        vec![
+            row(R::invalid("key", "is bad"), Code::InvalidArgument, "INVALID_FIELD", &[]),
+            row(R::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED", &[]),
+            row(Refusal::Unauthenticated("who?"), Code::Unauthenticated, "UNAUTHENTICATED", &[]),
+            row(denied, Code::PermissionDenied, "PERMISSION_DENIED", &[]),
+            row(R::SessionRequired, Code::FailedPrecondition, "SESSION_REQUIRED", &[]),
+            row(ended(None), Code::FailedPrecondition, "SESSION_EXPIRED", &[]),
+            row(replaced, Code::FailedPrecondition, "SESSION_EXPIRED", &[("cause", "REPLACED")]),
+            row(taken, Code::AlreadyExists, "PEER_NAME_TAKEN", named),
+            row(unknown, Code::NotFound, "PEER_NOT_FOUND", named),
+            row(missing, Code::NotFound, "KEY_NOT_FOUND", &[("key", "k")]),
+            row(exists, Code::AlreadyExists, "KEY_EXISTS", at),
+            row(mismatch, Code::Aborted, "VERSION_MISMATCH", by),
+            row(R::LockNotHeld { path }, Code::FailedPrecondition, "LOCK_NOT_HELD", &[("path", "a/")]),
+            row(Refusal::Compacted { oldest, head }, Code::OutOfRange, "REVISION_COMPACTED", kept),
+            row(foreign, Code::OutOfRange, "INCARNATION_CHANGED", here),
+            row(R::InboxFull { name }, Code::ResourceExhausted, "INBOX_FULL", named),
+            row(full, Code::ResourceExhausted, "LIMIT_REACHED", &[]),
+            row(Refusal::Draining, Code::Unavailable, "DRAINING", &[]),
+            row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", &[]),
+            row(Refusal::Corrupt("the disk lies".into()), Code::DataLoss, "CORRUPT", &[]),
+        ]
+    }
+
+    #[test]
+    fn every_refusal_has_the_code_reason_and_details_of_the_contract() {
+        for Row { refusal, code, reason, metadata } in table() {
+            let message = refusal.to_string();
+            let status = Status::from(refusal);
+            assert_eq!((status.code(), status.message()), (code, message.as_str()));
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "mesh.v1"));
+            let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            assert_eq!(info.metadata, metadata.collect());
+            let details = status.get_error_details();
+            assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
+            assert_eq!(details.quota_failure().is_some(), code == Code::ResourceExhausted, "{reason}");
+            assert_eq!(details.retry_info().is_some(), code == Code::Unavailable, "{reason}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_contract_has_a_refusal() {
+        let named: Vec<_> = table().into_iter().map(|row| row.reason).collect();
+        for reason in (1..).map_while(|value| ErrorReason::try_from(value).ok()) {
+            assert!(named.contains(&reason_text(reason)), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_may_answer_later_is_not_a_damaged_one() {
+        assert_eq!(Refusal::from(StoreError::Poisoned), Refusal::Draining);
+        let damaged = StoreError::Corrupt { what: "bytes".into() };
+        assert!(matches!(Refusal::from(damaged), Refusal::Corrupt(_)));
+    }
+}

@@ -71,9 +71,8 @@ impl Interceptor for Dial {
 /// One caller: clients of all services with the same credentials.
 #[derive(Clone)]
 struct Caller {
-    name: String,
     token: String,
-    wire: InterceptedService<Routes, Dial>,
+    wire: Wire,
 }
 
 type Wire = InterceptedService<Routes, Dial>;
@@ -128,7 +127,7 @@ impl Broker {
 
     fn caller(&self, dial: Dial) -> Caller {
         let token = dial.session.clone().unwrap_or_default();
-        Caller { name: String::new(), token, wire: InterceptedService::new(self.routes.clone(), dial) }
+        Caller { token, wire: InterceptedService::new(self.routes.clone(), dial) }
     }
 
     /// Somebody without a session.
@@ -148,7 +147,7 @@ impl Broker {
     async fn join_in(&self, scope: &str, name: &str) -> Caller {
         let request = pb::JoinRequest { scope: scope.into(), name: name.into(), ..Default::default() };
         let joined = self.nobody().peers().join(request).await.unwrap().into_inner();
-        Caller { name: name.to_owned(), ..self.with_token(&joined.session_token) }
+        self.with_token(&joined.session_token)
     }
 
     fn revision(&self) -> u64 {

@@ -86,8 +86,12 @@ impl Locks {
             .iter()
             .filter(move |(at, _)| scope.is_none_or(|scope| scope == *at))
             .filter(move |(at, _)| after.is_none_or(|after| after.scope <= **at))
-            .flat_map(|(_, targets)| targets.values().flat_map(BTreeMap::values))
-            .filter(move |lock| after.is_none_or(|after| *after < lock.key()))
+            .flat_map(move |(at, targets)| {
+                let target = after.filter(|after| after.scope == *at).map(|after| &after.target);
+                let from = target.map_or(Bound::Unbounded, Bound::Included);
+                targets.range::<Target, _>((from, Bound::Unbounded)).flat_map(|(_, holders)| holders.values())
+            })
+            .filter(move |lock| after.is_none_or(|after| after.is_before(lock)))
     }
 
     fn insert(&mut self, record: &Arc<LockRecord>) {

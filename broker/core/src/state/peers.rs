@@ -1,6 +1,7 @@
 //! Peers and their sessions: who is known, who is here, and how a session begins and ends.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::deadlines::Due;
@@ -54,8 +55,11 @@ impl Peers {
             .iter()
             .filter(move |(at, _)| scope.is_none_or(|scope| scope == *at))
             .filter(move |(at, _)| after.is_none_or(|after| after.scope <= **at))
-            .flat_map(|(_, peers)| peers.values())
-            .filter(move |peer| after.is_none_or(|after| *after < peer.key()))
+            .flat_map(move |(at, peers)| {
+                let name = after.filter(|after| after.scope == *at).map(|after| &after.name);
+                let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+                peers.range::<PeerName, _>((from, Bound::Unbounded)).map(|(_, peer)| peer)
+            })
     }
 
     /// Peers of a scope with a live session.

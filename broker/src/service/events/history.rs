@@ -18,7 +18,7 @@ use crate::service::convert::{size, span};
 use crate::service::status::Refusal;
 
 /// Most transactions looked at for one page.
-const LOOK: usize = 16_384;
+const LOOK: u64 = 16_384;
 
 /// Batches for one answer.
 #[derive(Debug)]
@@ -83,31 +83,10 @@ async fn from(
     deadline: Instant,
 ) -> Result<(Page, Revision), Refusal> {
     let mut subscription = mesh.events.subscribe(start);
+    let head = mesh.events.head();
     let mut next = start;
     loop {
-        consume_budget().await;
-        let logs = if page.batches.is_empty() {
-            tokio::select! {
-                biased;
-                () = mesh.shutdown.cancelled() => return Err(Refusal::Draining),
-                logs = subscription.ready() => logs?,
-            }
-        } else {
-            subscription.ready().await?
-        };
-        if logs.is_empty() {
-            let waited = page.batches.is_empty() && Instant::now() < deadline;
-            if !waited {
-                return Ok((page, next));
-            }
-            tokio::select! {
-                biased;
-                () = mesh.shutdown.cancelled() => return Err(Refusal::Draining),
-                () = sleep_until(deadline) => {}
-                reached = mesh.events.reached(next) => reached?,
-            }
-        }
-        for log in logs {
+        for log in subscription.ready().await? {
             if let Some(batch) = filter.batch(&log)
                 && !page.take(batch)
             {
@@ -118,9 +97,17 @@ async fn from(
                 return Ok((page, next));
             }
         }
-        let looked_at = usize::try_from(next.0 - start.0).unwrap_or(usize::MAX);
-        if looked_at >= LOOK && Instant::now() >= deadline {
+        // What there was when the call came is looked through; of what comes later, only what it waits for.
+        let waits = page.batches.is_empty() && Instant::now() < deadline;
+        if !waits && (next > head || next.0 - start.0 >= LOOK) {
             return Ok((page, next));
+        }
+        consume_budget().await;
+        tokio::select! {
+            biased;
+            () = mesh.shutdown.cancelled() => return Err(Refusal::Draining),
+            reached = mesh.events.reached(next) => reached?,
+            () = sleep_until(deadline), if waits => {}
         }
     }
 }

@@ -16,13 +16,10 @@ async fn next(stream: &mut Stream) -> (u64, Payload) {
 }
 
 async fn batch(stream: &mut Stream) -> pb::EventBatch {
-    match next(stream).await {
-        (revision, Payload::Events(batch)) => {
-            assert_eq!(batch.revision, revision);
-            batch
-        }
-        other => panic!("{other:?}"),
-    }
+    let (revision, payload) = next(stream).await;
+    let Payload::Events(batch) = payload else { panic!("{payload:?}") };
+    assert_eq!(batch.revision, revision);
+    batch
 }
 
 fn from(start_revision: u64) -> pb::WatchRequest {
@@ -90,11 +87,11 @@ async fn the_initial_state_and_what_follows_have_no_gap_and_no_overlap() {
     loop {
         let (revision, payload) = next(&mut stream).await;
         assert_eq!(revision, shown);
-        match payload {
-            Payload::InitialState(item) => items.push(item.item.unwrap()),
-            Payload::InitialStateEnd(_) => break,
-            other => panic!("{other:?}"),
-        }
+        let Payload::InitialState(item) = payload else {
+            assert_eq!(payload, Payload::InitialStateEnd(pb::InitialStateEnd {}));
+            break;
+        };
+        items.push(item.item.unwrap());
     }
     let [Item::Peer(peer), Item::Lock(lock), Item::Entry(entry)] = items.as_slice() else {
         panic!("{items:?}")
@@ -142,7 +139,7 @@ async fn a_filter_lets_through_what_matches_all_its_parts() {
     let types = vec![pb::EventType::StateDeleted.into()];
     assert_eq!(seen(pb::EventFilter { types, peers, ..all() }).await, [6]);
     assert_eq!(seen(pb::EventFilter { paths: texts(&["src/auth/x.rs"]), ..all() }).await, [3]);
-    assert_eq!(seen(pb::EventFilter { peers: texts(&["nobody"]), ..all() }).await, []);
+    assert_eq!(seen(pb::EventFilter { peers: texts(&["nobody"]), ..all() }).await, Vec::<u64>::new());
 }
 
 #[tokio::test]
