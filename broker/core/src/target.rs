@@ -44,10 +44,15 @@ impl Target {
                 _ => {}
             }
         }
-        Ok(match is_nfc_quick(text.chars()) {
-            IsNormalized::Yes => Self(text.into()),
-            IsNormalized::No | IsNormalized::Maybe => Self(text.nfc().collect::<String>().into()),
-        })
+        let normal = match is_nfc_quick(text.chars()) {
+            IsNormalized::Yes => return Ok(Self(text.into())),
+            IsNormalized::No | IsNormalized::Maybe => text.nfc().collect::<String>(),
+        };
+        // The normal form may be three times as long, and it is what is stored and read back.
+        if normal.len() > limits::PATH_BYTES {
+            return fail("longer than 1,024 bytes in Unicode NFC");
+        }
+        Ok(Self(normal.into()))
     }
 
     /// The normal form.
@@ -138,6 +143,17 @@ mod tests {
     #[test]
     fn text_is_brought_to_nfc() {
         assert_eq!(target("cafe\u{301}"), target("caf\u{e9}"));
+    }
+
+    #[test]
+    fn what_is_taken_is_taken_again_when_read_back() {
+        let grows = "\u{1d160}".repeat(256);
+        assert_eq!(grows.len(), limits::PATH_BYTES);
+        assert!(Target::parse("path", &grows).is_err(), "its normal form is three times as long");
+        for text in ["\u{1d160}", "a/\u{344}/", "\u{212b}", "\u{fb2c}/\u{2126}"] {
+            let once = target(text);
+            assert_eq!(target(once.as_str()), once, "{text}");
+        }
     }
 
     #[test]
