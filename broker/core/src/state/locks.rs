@@ -6,10 +6,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::deadlines::Due;
-use super::peers::orphan_delay;
+use super::peers::{has_left, orphan_delay};
 use super::{Change, State, Step};
 use crate::command::Acquire;
-use crate::event::{Event, LeaveCause, UnlockCause};
+use crate::event::{Event, UnlockCause};
 use crate::id::{PeerName, ScopeId};
 use crate::limits;
 use crate::outcome::{Conflict, Outcome};
@@ -243,7 +243,13 @@ impl State {
             let problem = format!("must name the targets: {} locks are held, at most 100 a call", own.len());
             return Err(Rejection::invalid("paths", problem));
         }
+        // A lock of a session that is over only waits to be taken up again: there is nothing to renew.
         let live = |lock: &&Arc<LockRecord>| orphan_delay(caller, lock.session).is_none();
+        if !targets.is_empty()
+            && let Some(lock) = own.iter().find(|lock| !live(lock))
+        {
+            return Err(Rejection::LockNotHeld { path: lock.target.clone() });
+        }
         let renewed: Vec<Arc<LockRecord>> = own
             .into_iter()
             .filter(live)
@@ -334,9 +340,7 @@ impl State {
         if orphan_delay(peer, lock.session).is_none() {
             return UnlockCause::Expired;
         }
-        let left =
-            peer.ended.as_ref().is_some_and(|e| e.session == lock.session && e.cause == LeaveCause::Left);
-        if left { UnlockCause::Left } else { UnlockCause::SessionEnded }
+        if has_left(peer, lock.session) { UnlockCause::Left } else { UnlockCause::SessionEnded }
     }
 
     pub(super) fn apply_lock(&mut self, record: &Arc<LockRecord>, now: Timestamp) {

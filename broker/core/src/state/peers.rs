@@ -328,8 +328,13 @@ pub(super) fn orphan_delay(peer: &PeerRecord, session: SessionId) -> Option<Mill
     if peer.session.as_ref().is_some_and(|live| live.id == session) {
         return None;
     }
-    let left = peer.ended.as_ref().is_some_and(|end| end.session == session && end.cause == LeaveCause::Left);
-    Some(if left { Millis::ZERO } else { limits::LOCK_DELAY })
+    Some(if has_left(peer, session) { Millis::ZERO } else { limits::LOCK_DELAY })
+}
+
+/// Whether the session said goodbye. A peer that leaves also gives up what its earlier sessions left behind.
+pub(super) fn has_left(peer: &PeerRecord, session: SessionId) -> bool {
+    let last = |end: &SessionEnd| end.session == session || peer.session.is_none();
+    peer.ended.as_ref().is_some_and(|end| end.cause == LeaveCause::Left && last(end))
 }
 
 /// Ends the live session of a peer, if it has one.
