@@ -64,11 +64,15 @@ impl Idempotency {
             return Ok(None);
         };
         let same_session = request.caller == answered.session || request.caller.is_none();
-        let same_peer =
-            matches!((&answered.actor, caller), (Some((scope, name)), Some(who)) if who == (scope, name));
+        let same_peer = matches!((&answered.actor, caller), (Some(actor), Some(who)) if is(who, actor));
         if answered.fingerprint == request.fingerprint && (same_session || same_peer) {
             return Ok(Some((answered.revision, answered.outcome.clone())));
         }
         Err(Rejection::RequestIdReused)
     }
+}
+
+/// Whether the caller is the peer that acted. What a peer does to `global` is logged there, whatever its own scope.
+fn is(caller: (&ScopeId, &PeerName), (scope, name): &(ScopeId, PeerName)) -> bool {
+    caller.1 == name && (caller.0 == scope || *scope == ScopeId::global())
 }
