@@ -1,1 +1,60 @@
-//! mcp-adapter
+//! The MCP server that an agent's host starts: tool calls in, RPCs out, news back.
+//!
+//! Modules in reading order: `server` (the handler), `schema` (what the agent reads of the tools), one module
+//! per tool group (`presence`, `mail`, `memory`, `locks`, `events`), `member` (the peer behind the calls),
+//! `news` (what happened meanwhile), `place`, `host`, `args`, `render`, `stdio`.
+//!
+//! What must hold:
+//! * Nothing touches the broker before the first tool call; that call joins.
+//! * A tool that fails answers with a result the model can read, which names the next step.
+//! * What other peers wrote is shown as quoted data, and cannot be mistaken for anything else in an answer.
+//! * The process ends with its host: at the end of its input or on a signal, within about a second.
+
+mod args;
+mod events;
+mod host;
+mod locks;
+mod mail;
+mod member;
+mod memory;
+mod news;
+mod place;
+mod presence;
+mod render;
+mod schema;
+mod server;
+mod stdio;
+#[cfg(test)]
+mod tests;
+
+use anyhow::Context as _;
+
+/// How to run the adapter.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How to reach the mesh.
+    pub config: mesh_client::Config,
+    /// Scope to join instead of `config.scope`, or else that of the project directory.
+    pub scope: Option<String>,
+    /// Name to join under while it is free; `None` for a generated one.
+    pub name: Option<String>,
+    /// Speak no protocol version later than 2025-11-25, the last with an `initialize` handshake: some host
+    /// features need it.
+    pub legacy: bool,
+}
+
+/// Serves MCP on standard input and output until the input ends or a signal comes, on one thread.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime; see the limits of this process (`ulimit -a`)")?;
+    let outcome = runtime.block_on(async {
+        let adapter = server::Adapter::new(options, host::Host::from_env())?;
+        let (input, output) = stdio::open();
+        server::serve(adapter, input, output, stdio::signal()?).await
+    });
+    // Standard input may be read by a thread that cannot be interrupted.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,200 @@
+//! The arguments of a tool call, read forgivingly.
+//!
+//! Models write a number as text, one path where a list is asked, a list as JSON in a string. What is meant
+//! beyond doubt is taken; anything else is refused with the name of the argument and what it should be. Unknown
+//! arguments are ignored, and an empty text is one that was not given.
+
+use std::fmt::Write;
+
+use mesh_client::{ClientError, ErrorReason, display};
+use rmcp::model::JsonObject;
+use serde_json::Value;
+
+/// Longest failure shown: a broker that does not start tells its whole log.
+const LONGEST_FAILURE: usize = 1500;
+
+/// What a tool answers: text for the model either way.
+pub(crate) type Answer = Result<String, Failure>;
+
+/// Why a tool failed, with the next step.
+#[derive(Debug)]
+pub(crate) struct Failure(String);
+
+impl Failure {
+    /// A failure to be shown as it is.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text for the model.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let mut text = String::new();
+        match error.reason() {
+            Some(ErrorReason::SessionExpired | ErrorReason::Unauthenticated) if is_replaced(&error) => {
+                text.push_str(
+                    "another process has taken over your place on the mesh. Next: mesh_checkin with a name of its own",
+                );
+            }
+            Some(ErrorReason::SessionExpired) => {
+                text.push_str("your session has just ended. Next: call again, which joins anew");
+            }
+            _ if matches!(error, ClientError::SessionLeft) => {
+                text.push_str("you checked out meanwhile. Next: call again, which joins anew");
+            }
+            _ => _ = write!(text, "{}", display::printable(&error.to_string())),
+        }
+        if text.len() > LONGEST_FAILURE {
+            text.truncate(text.floor_char_boundary(LONGEST_FAILURE));
+            text.push('…');
+        }
+        Self(text)
+    }
+}
+
+/// Whether the session was taken over by another process with the same conversation.
+fn is_replaced(error: &ClientError) -> bool {
+    error.refusal().and_then(|refusal| refusal.metadata.get("cause")).is_some_and(|cause| cause == "REPLACED")
+}
+
+/// The arguments of one call.
+#[derive(Debug, Default)]
+pub(crate) struct Args(JsonObject);
+
+impl Args {
+    /// Takes the arguments as they came; none at all is none given.
+    pub(crate) fn new(arguments: Option<JsonObject>) -> Self {
+        Self(arguments.unwrap_or_default())
+    }
+
+    /// The raw argument; null counts as not given.
+    pub(crate) fn raw(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, Failure> {
+        let text = match self.raw(name) {
+            None => return Ok(None),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::Null) => {
+                return Err(wrong(name, "a text"));
+            }
+        };
+        Ok(Some(text).filter(|text| !text.trim().is_empty()))
+    }
+
+    /// A list of texts; one text is a list of one.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let Some(value) = self.raw(name) else { return Ok(Vec::new()) };
+        let texts = match value {
+            Value::String(text) => texts_in_json(text).unwrap_or_else(|| vec![text.clone()]),
+            Value::Array(_) => texts(value).ok_or_else(|| wrong(name, "a list of texts"))?,
+            Value::Number(_) | Value::Bool(_) | Value::Object(_) | Value::Null => {
+                return Err(wrong(name, "a list of texts"));
+            }
+        };
+        Ok(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
+    }
+
+    /// A whole number, not negative.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(value) = self.raw(name) else { return Ok(None) };
+        let number = match value {
+            Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
+            Value::String(text) if text.trim().is_empty() => return Ok(None),
+            Value::String(text) => text.trim().parse().ok(),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::Null => None,
+        };
+        number.map(Some).ok_or_else(|| wrong(name, "a whole number"))
+    }
+
+    /// A switch; off when not given.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Failure> {
+        match self.raw(name) {
+            None => Ok(false),
+            Some(Value::Bool(on)) => Ok(*on),
+            Some(Value::String(text)) if matches!(text.as_str(), "true" | "yes" | "1") => Ok(true),
+            Some(Value::String(text)) if matches!(text.as_str(), "false" | "no" | "0" | "") => Ok(false),
+            Some(_) => Err(wrong(name, "true or false")),
+        }
+    }
+}
+
+fn wrong(name: &str, expected: &str) -> Failure {
+    Failure::new(format!("{name}: expected {expected}. Nothing was done; call again with that"))
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// A list that came as JSON in a text. File names may begin with a bracket, so only what parses counts.
+fn texts_in_json(text: &str) -> Option<Vec<String>> {
+    text.trim_start().starts_with('[').then(|| serde_json::from_str(text).ok())?.as_ref().and_then(texts)
+}
+
+fn whole(number: f64) -> Option<u64> {
+    // Exact in an f64 up to 2^53, and no argument is larger.
+    (number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number)).then_some(number as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn args(value: &Value) -> Args {
+        Args::new(value.as_object().cloned())
+    }
+
+    #[test]
+    fn lists_come_in_many_shapes() {
+        for (given, taken) in [
+            (json!({"paths": ["a", "b"]}), vec!["a", "b"]),
+            (json!({"paths": "a"}), vec!["a"]),
+            (json!({"paths": "[\"a\", \"b\"]"}), vec!["a", "b"]),
+            (json!({"paths": "[id].tsx"}), vec!["[id].tsx"]),
+            (json!({"paths": null}), vec![]),
+            (json!({"paths": ""}), vec![]),
+            (json!({}), vec![]),
+        ] {
+            assert_eq!(args(&given).list("paths").unwrap(), taken, "{given}");
+        }
+        for bad in [json!({"paths": 1}), json!({"paths": ["a", 2]}), json!({"paths": {"a": 1}})] {
+            let failure = args(&bad).list("paths").unwrap_err();
+            assert!(failure.text().starts_with("paths: expected a list of texts"), "{}", failure.text());
+        }
+    }
+
+    #[test]
+    fn numbers_texts_and_switches_are_taken_as_meant() {
+        let given = args(&json!({"n": "30", "f": 30.0, "t": 7, "on": "true", "off": "", "empty": " "}));
+        assert_eq!(given.number("n").unwrap(), Some(30));
+        assert_eq!(given.number("f").unwrap(), Some(30));
+        assert_eq!(given.number("empty").unwrap(), None);
+        assert_eq!(given.text("t").unwrap().as_deref(), Some("7"));
+        assert_eq!(given.text("empty").unwrap(), None);
+        assert!(given.flag("on").unwrap());
+        assert!(!given.flag("off").unwrap() && !given.flag("missing").unwrap());
+        for bad in [json!({"n": -1}), json!({"n": 1.5}), json!({"n": "soon"}), json!({"n": true})] {
+            assert!(args(&bad).number("n").is_err(), "{bad}");
+        }
+        assert!(args(&json!({"urgent": "maybe"})).flag("urgent").is_err());
+        assert!(args(&json!({"body": ["a"]})).text("body").is_err());
+    }
+
+    #[test]
+    fn a_failure_is_bounded_and_printable() {
+        let failure = Failure::from(ClientError::Config("\u{1b}[31m".to_owned() + &"é".repeat(2000)));
+        assert!(failure.text().starts_with("␛[31m"));
+        assert!(failure.text().len() < LONGEST_FAILURE + 4);
+    }
+}

@@ -1,0 +1,259 @@
+//! The peer behind the calls: joined by the first tool call that comes, left at the end.
+//!
+//! Owns the session. What must hold: calls that come together join once; a call never joins after the process
+//! began to end; a name given up is not taken again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_client::proto::PeerInfo;
+use mesh_client::{Client, ErrorReason, JoinOptions, Liveness, Session};
+use rmcp::model::{Implementation, RequestMetaObject};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Options;
+use crate::args::Failure;
+use crate::host::Host;
+use crate::news::{SharedNews, held_list};
+use crate::place::Place;
+
+/// How long leaving may take when the process ends; the broker notices the end by itself soon after.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Who is calling, as the client says with the call.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Name and version of the client program.
+    pub(crate) client: Option<Implementation>,
+    /// What came with the request.
+    pub(crate) meta: RequestMetaObject,
+}
+
+/// What an agent says of itself when it checks in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    /// What it is doing; `None` leaves it.
+    pub(crate) focus: Option<String>,
+    /// What it is working on, as it wrote it; empty leaves it.
+    pub(crate) files: Vec<String>,
+    /// Its branch; `None` means that of the checkout.
+    pub(crate) branch: Option<String>,
+}
+
+/// A session with what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Joined {
+    /// The session.
+    pub(crate) session: Session,
+    /// What happened meanwhile.
+    pub(crate) news: SharedNews,
+    /// Where the agent works.
+    pub(crate) place: Arc<Place>,
+    _follower: Arc<AbortOnDropHandle<()>>,
+}
+
+/// The peer of this process.
+#[derive(Debug)]
+pub(crate) struct Member {
+    client: Client,
+    scope: Option<String>,
+    host: Host,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    place: Option<Arc<Place>>,
+    joined: Option<Joined>,
+    /// The name to join under, and whether another will do while it is taken.
+    name: Option<String>,
+    any_name: bool,
+    ended: bool,
+}
+
+impl Joined {
+    /// Name of the peer.
+    pub(crate) fn name(&self) -> String {
+        self.session.peer().name
+    }
+}
+
+impl Member {
+    /// A peer that has not joined yet.
+    pub(crate) fn new(options: Options, host: Host) -> anyhow::Result<Self> {
+        let scope = options.scope.or_else(|| options.config.scope.clone());
+        let state = State { name: options.name, any_name: true, ..State::default() };
+        Ok(Self { client: Client::new(options.config)?, scope, host, state: Mutex::new(state) })
+    }
+
+    /// The session, which the first caller begins.
+    pub(crate) async fn joined(&self, caller: &Caller) -> Result<Joined, Failure> {
+        let mut state = self.state.lock().await;
+        if let Some(joined) = &state.joined {
+            return Ok(joined.clone());
+        }
+        self.join(&mut state, caller, &Said::default()).await
+    }
+
+    /// The session under a name, with what the agent says of itself.
+    pub(crate) async fn check_in(
+        &self,
+        caller: &Caller,
+        name: Option<String>,
+        said: &Said,
+    ) -> Result<Joined, Failure> {
+        let mut state = self.state.lock().await;
+        if let Some(name) = name
+            && state.joined.as_ref().is_none_or(|joined| joined.name() != name)
+        {
+            return self.rename(&mut state, caller, name, said).await;
+        }
+        let Some(joined) = state.joined.clone() else {
+            return self.join(&mut state, caller, said).await;
+        };
+        drop(state);
+        say(&joined, said).await?;
+        Ok(joined)
+    }
+
+    /// Ends the session, if there is one. The next call joins again, under the same name.
+    pub(crate) async fn check_out(&self) -> Result<Option<Joined>, Failure> {
+        let mut state = self.state.lock().await;
+        let Some(joined) = state.joined.take() else { return Ok(None) };
+        (state.name, state.any_name) = (Some(joined.name()), true);
+        joined.session.leave().await?;
+        Ok(Some(joined))
+    }
+
+    /// Ends the session for good, within a second.
+    pub(crate) async fn end(&self) {
+        let leave = async {
+            let mut state = self.state.lock().await;
+            state.ended = true;
+            if let Some(joined) = state.joined.take()
+                && let Err(error) = joined.session.leave().await
+            {
+                tracing::debug!(%error, "could not leave; the broker will notice");
+            }
+        };
+        if tokio::time::timeout(LEAVE_WITHIN, leave).await.is_err() {
+            tracing::debug!("leaving took too long; the broker will notice");
+        }
+    }
+
+    /// What the agent should know besides the answer; empty without news, or while another call joins.
+    pub(crate) fn footer(&self) -> String {
+        let Ok(state) = self.state.try_lock() else { return String::new() };
+        state.joined.as_ref().map(|joined| joined.news.lock().footer()).unwrap_or_default()
+    }
+
+    /// Takes another name: not while locks are held, which would be lost on the way.
+    async fn rename(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        caller: &Caller,
+        name: String,
+        said: &Said,
+    ) -> Result<Joined, Failure> {
+        let former = state.joined.clone();
+        if let Some(joined) = &former {
+            let held = joined.news.lock().locks().clone();
+            if !held.is_empty() {
+                return Err(Failure::new(format!(
+                    "you are {} and hold locks under that name: {}. Next: mesh_unlock, then check in as {name}",
+                    joined.name(),
+                    held_list(&held)
+                )));
+            }
+        }
+        let focus = former.as_ref().and_then(|joined| joined.session.peer().info).map(|info| info.focus);
+        let said = Said { focus: said.focus.clone().or(focus), ..said.clone() };
+        let before = (state.name.replace(name), std::mem::replace(&mut state.any_name, false));
+        // First the new name, so that one that is taken changes nothing.
+        let renamed = self.join(state, caller, &said).await;
+        match &renamed {
+            Ok(_) => state.any_name = true,
+            Err(_) => (state.name, state.any_name) = before,
+        }
+        if let (Ok(_), Some(former)) = (&renamed, former) {
+            former.session.leave().await?;
+        }
+        renamed
+    }
+
+    async fn join(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        caller: &Caller,
+        said: &Said,
+    ) -> Result<Joined, Failure> {
+        if state.ended {
+            return Err(Failure::new("this MCP server is shutting down"));
+        }
+        let place = match &state.place {
+            Some(place) => Arc::clone(place),
+            None => Arc::new(Place::find(&self.host.directory, self.scope.as_deref()).await?),
+        };
+        state.place = Some(Arc::clone(&place));
+        let agent = self.host.agent(caller.client.as_ref(), &caller.meta);
+        let info = PeerInfo {
+            agent_kind: agent.kind,
+            agent_version: agent.version,
+            host: self.host.machine.clone(),
+            pid: self.host.pid,
+            worktree: place.worktree(),
+            ..described(&place, said).await?
+        };
+        let mut options = JoinOptions {
+            scope: place.scope.clone(),
+            name: state.name.clone(),
+            resume_key: agent.resume_key,
+            info,
+            lease_ttl: None,
+            liveness: Liveness::Attached,
+        };
+        let session = match Session::join(&self.client, options.clone()).await {
+            Err(error) if error.reason() == Some(ErrorReason::PeerNameTaken) && state.any_name => {
+                tracing::warn!(
+                    name = state.name,
+                    "another live peer has the name; joining under a generated one"
+                );
+                options.name = None;
+                Session::join(&self.client, options).await?
+            }
+            joined => joined?,
+        };
+        let news = SharedNews::new(&session);
+        let follow = tokio::spawn(news.clone().follow(session.clone(), session.events()));
+        let joined = Joined { session, news, place, _follower: Arc::new(AbortOnDropHandle::new(follow)) };
+        state.joined = Some(joined.clone());
+        Ok(joined)
+    }
+}
+
+/// The part of a peer's description that changes with the work.
+async fn described(place: &Place, said: &Said) -> Result<PeerInfo, Failure> {
+    let (branch, head) = place.head().await;
+    Ok(PeerInfo {
+        branch: said.branch.clone().unwrap_or(branch),
+        head,
+        focus: said.focus.clone().unwrap_or_default(),
+        files: place.paths(&said.files).await?,
+        ..PeerInfo::default()
+    })
+}
+
+/// Tells the mesh what the agent says of itself, if that is new.
+async fn say(joined: &Joined, said: &Said) -> Result<(), Failure> {
+    let info = described(&joined.place, said).await?;
+    let mut mask = vec!["branch", "head"];
+    if said.focus.is_some() {
+        mask.push("focus");
+    }
+    if !said.files.is_empty() {
+        mask.push("files");
+    }
+    joined.session.update(info, &mask).await?;
+    Ok(())
+}
