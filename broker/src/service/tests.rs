@@ -6,6 +6,7 @@ mod locks;
 mod messages;
 mod peers;
 mod router;
+mod socket;
 mod state;
 mod watch;
 

@@ -1,3 +1,5 @@
+//! Pages of events, as a client sees them.
+
 use super::*;
 
 async fn list(caller: &Caller, request: pb::ListEventsRequest) -> pb::ListEventsResponse {

@@ -1,3 +1,5 @@
+//! Locks, as a client sees them.
+
 use super::*;
 
 async fn list(caller: &Caller, request: pb::ListLocksRequest) -> (Vec<String>, String) {

@@ -1,3 +1,5 @@
+//! Messages and inboxes, as a client sees them.
+
 use super::*;
 
 async fn inbox(caller: &Caller, request: pb::ListMessagesRequest) -> pb::ListMessagesResponse {

@@ -1,3 +1,5 @@
+//! Presence, as a client sees it.
+
 use super::*;
 
 #[tokio::test]
@@ -36,7 +38,7 @@ async fn a_peer_joins_updates_and_leaves() {
     assert_eq!(revision(&again.header), 2, "nothing changed, so nothing happened");
 
     let beat = fox.peers().heartbeat(pb::HeartbeatRequest {}).await.unwrap().into_inner();
-    assert_eq!(beat.lease_ttl, seconds(60));
+    assert_eq!((beat.lease_ttl, beat.peer.unwrap().name.as_str()), (seconds(60), "amber-fox"));
     fox.leave().await;
     assert_eq!(reason(fox.peers().heartbeat(pb::HeartbeatRequest {}).await), "SESSION_EXPIRED");
     assert_eq!(reason(fox.peers().update_peer(update).await), "SESSION_EXPIRED");

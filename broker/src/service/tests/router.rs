@@ -1,3 +1,5 @@
+//! Who gets in, and what stands beside the six services.
+
 use super::*;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;

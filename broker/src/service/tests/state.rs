@@ -1,3 +1,5 @@
+//! Entries, as a client sees them.
+
 use super::*;
 use pb::precondition::Condition;
 

@@ -1,3 +1,5 @@
+//! Streams of events, as a client sees them.
+
 use super::*;
 use pb::event::Event;
 use pb::state_item::Item;

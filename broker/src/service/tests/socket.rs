@@ -1,0 +1,59 @@
+//! What only a real socket shows: refusals that fit into headers, and answers that outrun the end.
+
+use super::*;
+use crate::transport;
+use tonic::transport::{Channel, Endpoint, Server};
+
+/// Serves on a socket until the mesh shuts down; the task ends when every connection has.
+async fn serve(broker: &Broker) -> (tempfile::TempDir, Channel, tokio::task::JoinHandle<()>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let incoming = transport::unix(tokio::net::UnixListener::bind(&path).unwrap());
+    let authority = Authority::new(rustix::process::geteuid().as_raw(), None);
+    let routes = routes(&broker.mesh, Arc::new(authority)).unwrap();
+    let stop = broker.mesh.shutdown.clone().cancelled_owned();
+    let serving = Server::builder().add_routes(routes).serve_with_incoming_shutdown(incoming, stop);
+    let server = tokio::spawn(async move { serving.await.unwrap() });
+    let endpoint = Endpoint::from_shared(format!("unix://{}", path.display())).unwrap();
+    (directory, endpoint.connect().await.unwrap(), server)
+}
+
+fn with_session<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(SESSION_METADATA, token.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn the_answer_to_stop_and_the_last_word_of_a_stream_arrive() {
+    let broker = Broker::start();
+    let (_directory, channel, server) = serve(&broker).await;
+    let join = pb::JoinRequest { scope: SCOPE.into(), ..Default::default() };
+    let joined = PeerServiceClient::new(channel.clone()).join(join).await.unwrap().into_inner();
+    let request = with_session(pb::WatchRequest::default(), &joined.session_token);
+    let mut stream = EventServiceClient::new(channel.clone()).watch(request).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some());
+    let stopped = AdminServiceClient::new(channel).stop(pb::StopRequest {}).await.unwrap().into_inner();
+    assert_eq!(stopped.header, joined.header);
+    assert_eq!(reason(soon(stream.message()).await), "DRAINING");
+    drop(stream);
+    soon(server).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_longest_refusals_fit_into_headers() {
+    let broker = Broker::start();
+    let (_directory, channel, _server) = serve(&broker).await;
+    let join = pb::JoinRequest { scope: SCOPE.into(), ..Default::default() };
+    let joined = PeerServiceClient::new(channel.clone()).join(join).await.unwrap().into_inner();
+    // Text outside ASCII takes three times its bytes in a status message.
+    let path = "é".repeat(512);
+    let release = pb::ReleaseLocksRequest { paths: vec![path.clone()], ..Default::default() };
+    let release = with_session(release, &joined.session_token);
+    let refused = LockServiceClient::new(channel.clone()).release_locks(release).await;
+    assert_eq!(refusal(refused).2, [("path".to_owned(), path)]);
+    let key = "é".repeat(256);
+    let get = pb::GetRequest { scope: SCOPE.into(), key: key.clone() };
+    let refused = StateServiceClient::new(channel).get(get).await;
+    assert_eq!(refusal(refused).2, [("key".to_owned(), key)]);
+}
