@@ -1,0 +1,91 @@
+//! The commands, one file each: arguments whose doc comment is the help, and one function.
+
+mod completions;
+mod events;
+mod forget;
+mod inbox;
+mod lock;
+mod locks;
+mod recall;
+mod remember;
+mod send;
+mod serve;
+mod status;
+mod stop;
+mod unlock;
+mod watch;
+mod who;
+
+use std::io::Read;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Watch(watch::Args),
+    Who(who::Args),
+    Status(status::Args),
+    Send(send::Args),
+    Inbox(inbox::Args),
+    Remember(remember::Args),
+    Recall(recall::Args),
+    Forget(forget::Args),
+    Lock(lock::Args),
+    Unlock(unlock::Args),
+    Locks(locks::Args),
+    Events(events::Args),
+    Serve(serve::Args),
+    Stop(stop::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// Runs the command and returns the process's exit code.
+    pub(crate) fn run(self, ctx: &Context) -> Result<u8, CliError> {
+        match self {
+            Self::Lock(args) => return ctx.block_on(lock::run(ctx, args)),
+            Self::Watch(args) => ctx.block_on(watch::run(ctx, args)),
+            Self::Who(args) => ctx.block_on(who::run(ctx, args)),
+            Self::Status(args) => ctx.block_on(status::run(ctx, args)),
+            Self::Send(args) => ctx.block_on(send::run(ctx, args)),
+            Self::Inbox(args) => ctx.block_on(inbox::run(ctx, args)),
+            Self::Remember(args) => ctx.block_on(remember::run(ctx, args)),
+            Self::Recall(args) => ctx.block_on(recall::run(ctx, args)),
+            Self::Forget(args) => ctx.block_on(forget::run(ctx, args)),
+            Self::Unlock(args) => ctx.block_on(unlock::run(ctx, args)),
+            Self::Locks(args) => ctx.block_on(locks::run(ctx, args)),
+            Self::Events(args) => ctx.block_on(events::run(ctx, args)),
+            Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
+            Self::Serve(args) => serve::run(ctx, args),
+            Self::Completions(args) => completions::run(ctx, &args),
+        }?;
+        Ok(0)
+    }
+
+    /// Whether it sets up logging of its own.
+    pub(crate) fn logs_by_itself(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+}
+
+/// What is more than this is refused by the broker anyway.
+const TEXT_BYTES: u64 = 65_536;
+
+/// A text given as an argument, or on stdin if the argument is `-`; then a final line break is dropped.
+fn text_or_stdin(argument: String) -> Result<String, CliError> {
+    if argument != "-" {
+        return Ok(argument);
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(TEXT_BYTES + 2).read_to_end(&mut bytes);
+    read.map_err(|error| CliError::failure(format_args!("cannot read stdin: {error}")))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    if bytes.len() as u64 > TEXT_BYTES {
+        return Err(CliError::usage(format_args!("stdin holds more than {TEXT_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| CliError::usage("stdin is not UTF-8 text"))
+}

@@ -1,0 +1,168 @@
+//! `meshctl inbox`: mail to this person.
+
+use std::time::Duration;
+
+use mesh_client::Session;
+use mesh_client::display::{printable, printable_line};
+use mesh_client::proto::{ListMessagesRequest, ListMessagesResponse, Message, MessageIntent};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::duration;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::identity;
+use crate::json;
+use crate::output::{Paint, name_style};
+use crate::time::Clock;
+
+/// The longest the broker waits in one call.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Read the messages sent to you
+///
+/// Looking does not consume them: they are shown again until --ack marks them as read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  meshctl inbox --ack                    read, and mark as read
+  meshctl inbox --wait 5m --ack --json   wait for the next; exit code 6 if none comes")]
+pub(crate) struct Args {
+    /// Mark what is shown as read
+    #[arg(long)]
+    ack: bool,
+
+    /// Wait so long for a message if there is none
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    wait: Option<Duration>,
+
+    /// Show messages after this revision instead of the unread ones
+    #[arg(long, value_name = "REVISION")]
+    after: Option<u64>,
+
+    /// Show at most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    revision: u64,
+    messages: Vec<json::Message<'a>>,
+    next_after_revision: u64,
+    unread: u32,
+    acknowledged_revision: u64,
+}
+
+pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
+    let mut session = identity::act(ctx).await?;
+    let mut answer = read(ctx, &mut session, &args).await?;
+    show(ctx, &answer)?;
+    if args.ack && !answer.messages.is_empty() {
+        let acknowledged = session.ack(answer.next_after_revision).await?;
+        answer.unread = acknowledged.unread;
+    }
+    if answer.messages.is_empty() {
+        return nothing(ctx, &args);
+    }
+    if !ctx.out.is_json() {
+        ctx.out.text(&summary(ctx.out.paint(), &args, &answer))?;
+    }
+    Ok(())
+}
+
+/// Asks until there is something or the time is over.
+async fn read(ctx: &Context, session: &mut Session, args: &Args) -> Result<ListMessagesResponse, CliError> {
+    let deadline = Instant::now() + args.wait.unwrap_or_default();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait = (!left.is_zero()).then_some(left.min(LONGEST_WAIT));
+        let request = ListMessagesRequest {
+            after_revision: args.after.unwrap_or_default(),
+            limit: args.limit,
+            wait: wait.and_then(duration::to_proto),
+        };
+        match session.inbox(request).await {
+            Ok(answer) if !answer.messages.is_empty() || wait.is_none() => return Ok(answer),
+            Ok(_) => {}
+            // Another invocation needed a longer lease and began a new session of the same peer.
+            Err(error) if identity::has_ended(&error) => *session = identity::act(ctx).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn nothing(ctx: &Context, args: &Args) -> Result<(), CliError> {
+    if let Some(wait) = args.wait {
+        let message = format!("no message came within {}", duration::show(wait));
+        return Err(CliError::new(Exit::Timeout, "TIMEOUT", message));
+    }
+    if ctx.out.is_json() { Ok(()) } else { ctx.out.text("no unread messages\n") }
+}
+
+fn show(ctx: &Context, answer: &ListMessagesResponse) -> Result<(), CliError> {
+    if ctx.out.is_json() {
+        return ctx.out.json(&Answer {
+            revision: answer.header.as_ref().map_or(0, |header| header.revision),
+            messages: answer.messages.iter().map(json::Message::from).collect(),
+            next_after_revision: answer.next_after_revision,
+            unread: answer.unread,
+            acknowledged_revision: answer.acknowledged_revision,
+        });
+    }
+    let clock = Clock::local();
+    let shown: String =
+        answer.messages.iter().map(|message| letter(ctx.out.paint(), &clock, message)).collect();
+    ctx.out.text(&shown)
+}
+
+/// A message: a line about it, its text indented so that it cannot pass for such a line, and a gap.
+fn letter(paint: Paint, clock: &Clock, message: &Message) -> String {
+    let to = if message.broadcast { "everyone".to_owned() } else { message.to.join(", ") };
+    let intent = match message.intent() {
+        MessageIntent::Request => "  (request)",
+        MessageIntent::Ack => "  (ack)",
+        MessageIntent::Unspecified | MessageIntent::Inform => "",
+    };
+    let urgent = if message.urgent { "  (urgent)" } else { "" };
+    let time = paint.dim(&clock.date_and_time(message.send_time.as_ref()));
+    let from = paint.style(name_style(&message.from), &printable_line(&message.from));
+    let id = paint.dim(&format!("id {}", printable_line(&message.message_id)));
+    let body: String = printable(&message.body).lines().map(|line| format!("  {line}\n")).collect();
+    format!("{time}  {from} → {}{intent}{urgent}  {id}\n{body}\n", printable_line(&to))
+}
+
+fn summary(paint: Paint, args: &Args, answer: &ListMessagesResponse) -> String {
+    let text = match (args.ack, answer.unread) {
+        (true, 0) => "all read".to_owned(),
+        (true, left) => format!("marked as read; {left} unread"),
+        (false, unread) => format!("{unread} unread; --ack marks these as read"),
+    };
+    format!("{}\n", paint.dim(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_pass_for_another() {
+        let message = Message {
+            message_id: "0191".to_owned(),
+            from: "amber-fox".to_owned(),
+            to: vec!["alice".to_owned(), "bob".to_owned()],
+            body: "done\n2026-11-21 12:00:00  root → alice  id 1\n  \u{1b}[2Jobey \u{202e}me".to_owned(),
+            intent: MessageIntent::Request.into(),
+            urgent: true,
+            send_time: Some(prost_types::Timestamp { seconds: 1_795_262_624, nanos: 0 }),
+            ..Message::default()
+        };
+        let clock = Clock::at(jiff::Timestamp::UNIX_EPOCH);
+        insta::assert_snapshot!(letter(Paint::plain(), &clock, &message), @r"
+        2026-11-21 12:03:44  amber-fox → alice, bob  (request)  (urgent)  id 0191
+          done
+          2026-11-21 12:00:00  root → alice  id 1
+            ␛[2Jobey \u{202e}me
+        ");
+    }
+}

@@ -1,0 +1,235 @@
+//! Who this person is on the mesh.
+//!
+//! Owns the saved sessions: one file per mesh, scope and name, mode 0600, below the home. What must hold: the
+//! next invocation is the same peer, so that a lock outlives the command that took it and mail waits for its
+//! reader; two invocations at once do not replace each other's session, so the sessions' directory is locked
+//! from looking at a session until it is known to live.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mesh_client::proto::{HeartbeatRequest, ListLocksRequest, Lock, PeerInfo};
+use mesh_client::worktree::WorktreeInfo;
+use mesh_client::{Client, ClientError, ErrorReason, Home, JoinOptions, Liveness, SavedSession, Session};
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, current_dir};
+use crate::duration;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// What a lock lives when nothing else is asked for.
+pub(crate) const LOCK_TTL: Duration = Duration::from_secs(30 * 60);
+/// How much longer a session lives than the locks it took, so that they end by themselves and not with it.
+const MARGIN: Duration = Duration::from_secs(60);
+/// The longest lease there is.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// What the next invocation needs to be the same peer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    /// Being this peer: a secret.
+    resume_key: String,
+    /// Lease of the session.
+    lease_seconds: u64,
+    session: SavedSession,
+}
+
+/// The session of this person, begun if there is none.
+pub(crate) async fn act(ctx: &Context) -> Result<Session, CliError> {
+    act_holding(ctx, LOCK_TTL).await
+}
+
+/// The session of this person, with a lease that outlives a lock of this ttl.
+pub(crate) async fn act_holding(ctx: &Context, ttl: Duration) -> Result<Session, CliError> {
+    let client = ctx.client()?;
+    let home = &client.config().home;
+    home.create().map_err(|error| CliError::failure(format_args!("cannot keep sessions: {error}")))?;
+    let _guard = lock_sessions(home).map_err(CliError::failure)?;
+    let path = session_file(ctx, home)?;
+    let saved: Option<Identity> =
+        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let lease = (ttl + MARGIN).clamp(LOCK_TTL + MARGIN, LONGEST_LEASE);
+    let Some(saved) = saved else {
+        let options = options(ctx, uuid::Uuid::new_v4().to_string(), lease)?;
+        return begin(&client, JoinOptions { info: info_with_worktree()?, ..options }, &path).await;
+    };
+    let live = is_live(&client, &saved.session).await?;
+    let options = options(ctx, saved.resume_key, lease)?;
+    if live && saved.lease_seconds >= lease.as_secs() {
+        return Ok(Session::adopt(&client, saved.session, options)?);
+    }
+    let held = if live { locks_of(&client, &saved.session).await? } else { Vec::new() };
+    let session = begin(&client, JoinOptions { info: info_with_worktree()?, ..options }, &path).await?;
+    take_over(&session, held).await?;
+    Ok(session)
+}
+
+/// Ends the session if it was stretched for long locks and holds none any more, so that this person does not
+/// count as present for hours.
+pub(crate) async fn relax(ctx: &Context, session: &Session) -> Result<(), CliError> {
+    let client = ctx.client()?;
+    let home = &client.config().home;
+    let _guard = lock_sessions(home).map_err(CliError::failure)?;
+    let saved = std::fs::read(session_file(ctx, home)?).ok();
+    let saved: Option<Identity> = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let stretched = saved.is_some_and(|saved| saved.lease_seconds > (LOCK_TTL + MARGIN).as_secs());
+    if stretched && locks_of(&client, &session.saved()).await?.is_empty() {
+        session.leave().await?;
+    }
+    Ok(())
+}
+
+/// A peer for as long as this process: its own locks exclude those of every other invocation.
+pub(crate) async fn ephemeral(ctx: &Context, focus: String) -> Result<Session, CliError> {
+    let client = ctx.client()?;
+    let name = match ctx.given_name() {
+        Some(name) => name.to_owned(),
+        None => with_pid(&ctx.name(), std::process::id()),
+    };
+    let info = PeerInfo { pid: std::process::id(), focus, ..info_with_worktree()? };
+    let mut options = JoinOptions { scope: ctx.scope()?, name: Some(name), info, ..JoinOptions::default() };
+    match Session::join(&client, options.clone()).await {
+        // Somebody else's process of this number, on another machine.
+        Err(error) if error.reason() == Some(ErrorReason::PeerNameTaken) && ctx.given_name().is_none() => {
+            options.name = None;
+            Ok(Session::join(&client, options).await?)
+        }
+        result => Ok(result?),
+    }
+}
+
+fn with_pid(name: &str, pid: u32) -> String {
+    let suffix = format!("-{pid}");
+    // Names are ASCII.
+    format!("{}{suffix}", &name[..name.len().min(64 - suffix.len())])
+}
+
+async fn begin(client: &Client, options: JoinOptions, path: &PathBuf) -> Result<Session, CliError> {
+    let resume_key = options.resume_key.clone().unwrap_or_default();
+    let lease_seconds = options.lease_ttl.unwrap_or_default().as_secs();
+    let session = Session::join(client, options).await?;
+    let identity = Identity { resume_key, lease_seconds, session: session.saved() };
+    save(&identity, path)
+        .map_err(|error| CliError::failure(format_args!("cannot keep the session: {error}")))?;
+    Ok(session)
+}
+
+fn options(ctx: &Context, resume_key: String, lease: Duration) -> Result<JoinOptions, CliError> {
+    Ok(JoinOptions {
+        scope: ctx.scope()?,
+        name: Some(ctx.name()),
+        resume_key: Some(resume_key),
+        info: info(),
+        lease_ttl: Some(lease),
+        liveness: Liveness::Unattended,
+    })
+}
+
+/// What a person says of itself. No process id: the one that joins is gone in a moment.
+fn info() -> PeerInfo {
+    PeerInfo {
+        agent_kind: "human".to_owned(),
+        agent_version: concat!("meshctl ", env!("CARGO_PKG_VERSION")).to_owned(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        ..PeerInfo::default()
+    }
+}
+
+/// With where it works, which takes a git process: only for joining.
+fn info_with_worktree() -> Result<PeerInfo, CliError> {
+    let mut info = info();
+    if let Some(worktree) = WorktreeInfo::read(&current_dir()?).ok().flatten() {
+        info.worktree = worktree.root.to_string_lossy().into_owned();
+        info.branch = worktree.branch.unwrap_or_default();
+        info.head = worktree.head.unwrap_or_default();
+    }
+    Ok(info)
+}
+
+/// Whether the broker still knows the session; asking refreshes its lease.
+async fn is_live(client: &Client, saved: &SavedSession) -> Result<bool, CliError> {
+    let client = client.with_session(&saved.token)?;
+    let beat = client.call(|c| async move { c.peers().heartbeat(HeartbeatRequest {}).await }).await;
+    match beat {
+        Ok(_) => Ok(true),
+        Err(error) if has_ended(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a call failed because its session is no more.
+pub(crate) fn has_ended(error: &ClientError) -> bool {
+    matches!(error.reason(), Some(ErrorReason::SessionExpired | ErrorReason::Unauthenticated))
+}
+
+async fn locks_of(client: &Client, saved: &SavedSession) -> Result<Vec<Lock>, CliError> {
+    let mut locks = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListLocksRequest {
+            scope: saved.scope.clone(),
+            holder: saved.name.clone(),
+            page_size: 1000,
+            page_token,
+            ..ListLocksRequest::default()
+        };
+        let call = |client: Client| {
+            let request = request.clone();
+            async move { client.locks().list_locks(request).await }
+        };
+        let page = client.call(call).await?;
+        locks.extend(page.locks);
+        if page.next_page_token.is_empty() {
+            return Ok(locks);
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+/// Takes up the locks of the session that this one replaced, for what was left of them.
+async fn take_over(session: &Session, held: Vec<Lock>) -> Result<(), CliError> {
+    for lock in held {
+        let left = duration::from_proto(lock.remaining.as_ref()).max(Duration::from_secs(1));
+        let request = mesh_client::proto::AcquireLocksRequest {
+            paths: vec![lock.path.clone()],
+            mode: lock.mode,
+            ttl: duration::to_proto(left),
+            reason: lock.reason,
+            request_id: String::new(),
+        };
+        if let mesh_client::Acquired::Refused(conflicts) = session.acquire(request).await? {
+            let message = format!("lost the lock on {}", lock.path);
+            return Err(CliError { conflicts, ..CliError::new(Exit::Conflict, "LOCKED", message) });
+        }
+    }
+    Ok(())
+}
+
+/// Waits for other invocations that are looking for their session.
+fn lock_sessions(home: &Home) -> std::io::Result<File> {
+    let directory = File::open(home.sessions_path())?;
+    directory.lock()?;
+    Ok(directory)
+}
+
+/// The file's name tells the person whose it is; the hash tells the mesh and the scope.
+fn session_file(ctx: &Context, home: &Home) -> Result<PathBuf, CliError> {
+    let (name, scope) = (ctx.name(), ctx.scope()?);
+    let key = format!("{}\n{scope}\n{name}", ctx.endpoint_name()?);
+    let hash = blake3::hash(key.as_bytes()).to_hex();
+    let readable: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
+    Ok(home.sessions_path().join(format!("{readable}-{}.json", &hash[..16])))
+}
+
+/// Replaces the file in one step; nobody else can read it.
+fn save(identity: &Identity, path: &PathBuf) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(&serde_json::to_vec(identity)?)?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The way out: results to stdout, everything else to stderr.
+//!
+//! What must hold: each write is whole and flushed, so that whoever reads a pipe sees a line when it happened;
+//! a reader that went away ends the command quietly.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Also into a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// Where and how results are shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+    terminal: bool,
+    paint: Paint,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, color: Color) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let paint = Paint { color: !json && color.wanted(terminal) };
+        Self { json, terminal, paint }
+    }
+
+    /// Whether results are for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person is looking.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal && !self.json
+    }
+
+    /// The colours of stdout.
+    pub(crate) fn paint(&self) -> Paint {
+        self.paint
+    }
+
+    /// Writes text as it is.
+    #[expect(clippy::unused_self, reason = "whoever writes results was given the way out")]
+    pub(crate) fn text(&self, text: &str) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| write_error(&error))
+    }
+
+    /// Writes one line of JSON.
+    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
+        let mut line = serde_json::to_string(value).map_err(CliError::failure)?;
+        line.push('\n');
+        self.text(&line)
+    }
+}
+
+/// Writes one line to stderr. If even that fails there is nobody to tell.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn write_error(error: &io::Error) -> CliError {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return CliError::reader_gone();
+    }
+    CliError::failure(format_args!("cannot write: {error}"))
+}
+
+impl Color {
+    fn wanted(self, terminal: bool) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        }
+    }
+}
+
+/// Colours text, or leaves it as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    color: bool,
+}
+
+/// Colours of peers: bright enough on dark and light, and none of those that mean something.
+const NAME_COLORS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightCyan,
+    AnsiColor::BrightMagenta,
+    AnsiColor::BrightBlue,
+];
+
+impl Paint {
+    /// No colours.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { color: false }
+    }
+
+    /// Text in a style.
+    pub(crate) fn style(self, style: Style, text: &str) -> String {
+        if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// Less important text.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.style(Style::new().dimmed(), text)
+    }
+
+    /// A heading.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.style(Style::new().bold(), text)
+    }
+}
+
+/// The colour of a peer, the same wherever it shows up.
+pub(crate) fn name_style(name: &str) -> Style {
+    let sum = name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    Style::new().fg_color(Some(NAME_COLORS[sum % NAME_COLORS.len()].into()))
+}

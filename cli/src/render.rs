@@ -1,0 +1,66 @@
+//! What people read: event lines and tables.
+//!
+//! What must hold: everything that peers said goes through `printable_line` here, so that no text of theirs can
+//! steer the terminal or pretend to be another line.
+
+pub(crate) mod event;
+pub(crate) mod table;
+
+use std::time::Duration;
+
+use mesh_client::display::printable_line;
+use mesh_client::proto::{Lock, LockMode, LockState, PeerInfo};
+
+use crate::duration;
+
+/// How many paths a line names before it counts the rest.
+const PATHS_SHOWN: usize = 3;
+
+/// What somebody said, as one line in quotes; nothing if they said nothing.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("\"{}\"", printable_line(text)) }
+}
+
+/// The first paths, and how many more there are.
+pub(crate) fn some_paths<'a>(paths: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = paths.len().saturating_sub(PATHS_SHOWN);
+    let shown: Vec<_> = paths.take(PATHS_SHOWN).map(printable_line).collect();
+    let rest = if more > 0 { format!(" +{more}") } else { String::new() };
+    format!("{}{rest}", shown.join(" "))
+}
+
+/// Kind and version of the program behind a peer.
+pub(crate) fn agent(info: &PeerInfo) -> String {
+    [&info.agent_kind, &info.agent_version]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| printable_line(text))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// `exclusive` or `shared`, and whether the holder is gone.
+pub(crate) fn lock_mode(lock: &Lock) -> &'static str {
+    match (lock.mode(), lock.state()) {
+        (LockMode::Shared, LockState::Lingering) => "shared, holder gone",
+        (_, LockState::Lingering) => "exclusive, holder gone",
+        (LockMode::Shared, _) => "shared",
+        (_, _) => "exclusive",
+    }
+}
+
+/// How long a lock has left, in whole seconds, of which the last has begun.
+pub(crate) fn lock_left(lock: &Lock) -> Duration {
+    let left = duration::from_proto(lock.remaining.as_ref());
+    Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+}
+
+/// Bytes as people read them.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
+    }
+}

@@ -1,0 +1,196 @@
+//! Events as lines: when, where, who, what.
+
+use anstyle::{AnsiColor, Style};
+use mesh_client::display::printable_line;
+use mesh_client::proto::event::Event as Kind;
+use mesh_client::proto::{
+    DeleteCause, EventBatch, FileLocked, FileUnlocked, LeaveCause, LockMode, MessageIntent, MessageSent,
+    Peer, PeerInfo, PeerLeft, StateChanged, StateDeleted, UnlockCause,
+};
+
+use super::{agent, quoted, some_paths};
+use crate::output::{Paint, name_style};
+use crate::time::Clock;
+
+const SCOPE_WIDTH: usize = 24;
+const NAME_WIDTH: usize = 14;
+const VERB_WIDTH: usize = 10;
+/// Shown as the actor when the broker itself acted; not a name that a peer can have.
+const NOBODY: &str = "-";
+
+/// Turns batches into lines.
+#[derive(Debug)]
+pub(crate) struct EventLines {
+    paint: Paint,
+    clock: Clock,
+    with_scope: bool,
+    day: Day,
+}
+
+/// How a line tells its day.
+#[derive(Debug)]
+enum Day {
+    /// In every line: for files and pipes.
+    InLine,
+    /// In a line of its own whenever it is another one than this.
+    Between(String),
+}
+
+/// One event, in words; the text is printable.
+struct Said<'a> {
+    who: &'a str,
+    verb: &'static str,
+    color: AnsiColor,
+    what: Vec<String>,
+}
+
+impl EventLines {
+    pub(crate) fn new(paint: Paint, clock: Clock, with_scope: bool, on_terminal: bool) -> Self {
+        let day = if on_terminal { Day::Between(clock.today()) } else { Day::InLine };
+        Self { paint, clock, with_scope, day }
+    }
+
+    /// The lines of a batch, one per event.
+    pub(crate) fn batch(&mut self, batch: &EventBatch) -> String {
+        let mut lines = self.day_change(batch);
+        for event in &batch.events {
+            let said = said(&batch.actor, event.event.as_ref());
+            lines.push_str(&self.line(batch, &said));
+        }
+        lines
+    }
+
+    fn day_change(&mut self, batch: &EventBatch) -> String {
+        let Day::Between(day) = &mut self.day else { return String::new() };
+        let date = self.clock.date(batch.commit_time.as_ref());
+        if date == *day {
+            return String::new();
+        }
+        day.clone_from(&date);
+        format!("{}\n", self.paint.dim(&format!("── {date} ──")))
+    }
+
+    fn line(&self, batch: &EventBatch, said: &Said<'_>) -> String {
+        let time = match self.day {
+            Day::InLine => self.clock.date_and_time(batch.commit_time.as_ref()),
+            Day::Between(_) => self.clock.time_of_day(batch.commit_time.as_ref()),
+        };
+        let mut line = self.paint.dim(&time);
+        if self.with_scope {
+            self.column(&mut line, Style::new().dimmed(), &printable_line(&batch.scope), SCOPE_WIDTH);
+        }
+        let who = if said.who.is_empty() { NOBODY } else { said.who };
+        self.column(&mut line, name_style(who), &printable_line(who), NAME_WIDTH);
+        self.column(&mut line, Style::new().fg_color(Some(said.color.into())), said.verb, VERB_WIDTH);
+        for part in said.what.iter().filter(|part| !part.is_empty()) {
+            line.push_str("  ");
+            line.push_str(part);
+        }
+        line.truncate(line.trim_end_matches(' ').len());
+        line.push('\n');
+        line
+    }
+
+    fn column(&self, line: &mut String, style: Style, text: &str, width: usize) {
+        line.push_str("  ");
+        line.push_str(&self.paint.style(style, text));
+        line.extend(std::iter::repeat_n(' ', width.saturating_sub(text.chars().count())));
+    }
+}
+
+fn said<'a>(actor: &'a str, event: Option<&'a Kind>) -> Said<'a> {
+    match event {
+        Some(Kind::PeerJoined(event)) => peer_is(event.peer.as_ref(), "joined", AnsiColor::Green),
+        Some(Kind::PeerUpdated(event)) => peer_is(event.peer.as_ref(), "updated", AnsiColor::White),
+        Some(Kind::PeerLeft(event)) => peer_left(event),
+        Some(Kind::StateChanged(event)) => state_changed(event),
+        Some(Kind::StateDeleted(event)) => state_deleted(actor, event),
+        Some(Kind::FileLocked(event)) => file_locked(actor, event),
+        Some(Kind::FileUnlocked(event)) => file_unlocked(event),
+        Some(Kind::MessageSent(event)) => message_sent(event),
+        None => Said {
+            who: actor,
+            verb: "?",
+            color: AnsiColor::White,
+            what: vec!["an event that this version of meshctl does not know".to_owned()],
+        },
+    }
+}
+
+fn peer_is<'a>(peer: Option<&'a Peer>, verb: &'static str, color: AnsiColor) -> Said<'a> {
+    let what = peer.and_then(|peer| peer.info.as_ref()).map(doing).unwrap_or_default();
+    Said { who: peer.map_or("", |peer| &peer.name), verb, color, what }
+}
+
+fn doing(info: &PeerInfo) -> Vec<String> {
+    let branch =
+        if info.branch.is_empty() { String::new() } else { format!("on {}", printable_line(&info.branch)) };
+    let files = some_paths(info.files.iter().map(String::as_str));
+    vec![agent(info), branch, files, quoted(&info.focus)]
+}
+
+fn peer_left(event: &PeerLeft) -> Said<'_> {
+    let why = match event.cause() {
+        LeaveCause::Unspecified | LeaveCause::Left => "",
+        LeaveCause::Expired => "(its lease ran out)",
+        LeaveCause::Disconnected => "(its process is gone)",
+        LeaveCause::Replaced => "(it joined anew)",
+    };
+    Said { who: &event.name, verb: "left", color: AnsiColor::Red, what: vec![why.to_owned()] }
+}
+
+fn state_changed(event: &StateChanged) -> Said<'_> {
+    let key = format!("{} v{}", printable_line(&event.key), event.version);
+    let paths = some_paths(event.paths.iter().map(String::as_str));
+    let tags: String = event.tags.iter().map(|tag| format!("#{} ", printable_line(tag))).collect();
+    let what = vec![key, quoted(&event.preview), paths, tags];
+    Said { who: &event.writer, verb: "remembered", color: AnsiColor::Blue, what }
+}
+
+fn state_deleted<'a>(actor: &'a str, event: &StateDeleted) -> Said<'a> {
+    let why = match event.cause() {
+        DeleteCause::Unspecified | DeleteCause::Deleted => "",
+        DeleteCause::Expired => "(its ttl ran out)",
+    };
+    let what = vec![printable_line(&event.key).into_owned(), why.to_owned()];
+    Said { who: actor, verb: "forgot", color: AnsiColor::Blue, what }
+}
+
+fn file_locked<'a>(actor: &'a str, event: &'a FileLocked) -> Said<'a> {
+    let first = event.locks.first();
+    let shared = if first.is_some_and(|lock| lock.mode() == LockMode::Shared) { "(shared)" } else { "" };
+    let paths = some_paths(event.locks.iter().map(|lock| lock.path.as_str()));
+    let reason = first.map(|lock| quoted(&lock.reason)).unwrap_or_default();
+    let who = first.map_or(actor, |lock| &lock.holder);
+    Said { who, verb: "locked", color: AnsiColor::Yellow, what: vec![paths, shared.to_owned(), reason] }
+}
+
+fn file_unlocked(event: &FileUnlocked) -> Said<'_> {
+    let why = match event.cause() {
+        UnlockCause::Unspecified | UnlockCause::Released => "",
+        UnlockCause::Expired => "(its ttl ran out)",
+        UnlockCause::Left => "(the holder left)",
+        UnlockCause::SessionEnded => "(the holder is gone)",
+    };
+    let what = vec![some_paths(event.paths.iter().map(String::as_str)), why.to_owned()];
+    Said { who: &event.holder, verb: "unlocked", color: AnsiColor::Green, what }
+}
+
+fn message_sent(event: &MessageSent) -> Said<'_> {
+    let to = match event.broadcast {
+        true => "everyone".to_owned(),
+        false => some_paths(event.to.iter().map(String::as_str)),
+    };
+    let intent = match event.intent() {
+        MessageIntent::Request => "(request)",
+        MessageIntent::Ack => "(ack)",
+        MessageIntent::Unspecified | MessageIntent::Inform => "",
+    };
+    let urgent = if event.urgent { "(urgent)" } else { "" };
+    let what = vec![format!("→ {to}"), intent.to_owned(), urgent.to_owned(), quoted(&event.preview)];
+    Said { who: &event.from, verb: "said", color: AnsiColor::Magenta, what }
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+//! The help texts, which are part of the interface, and what needs no broker.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+use std::process::{Command, Output};
+
+fn meshctl(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meshctl"));
+    // The width of the help follows the terminal.
+    command.env_clear().env("HOME", "/nonexistent").args(args).output().unwrap()
+}
+
+fn stdout(args: &[&str]) -> String {
+    let output = meshctl(args);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands, as the help of the program lists them.
+fn commands() -> Vec<String> {
+    let help = stdout(&["--help"]);
+    let list = help.split("\nCommands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let words = list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    words.filter(|word| !word.is_empty() && *word != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn help_is_as_documented() {
+    insta::assert_snapshot!("help", stdout(&["--help"]));
+    for command in commands() {
+        let help = stdout(&[&command, "--help"]);
+        assert!(help.contains("Example"), "{command} has no example");
+        // The global options are the same for all, and shown once, in the program's own help.
+        let own = help.split("\nGlobal options:\n").next().unwrap();
+        let examples = help.rsplit("\n\n").next().unwrap();
+        insta::assert_snapshot!(format!("help_{command}"), format!("{own}\n[global options]\n\n{examples}"));
+    }
+}
+
+#[test]
+fn a_typing_error_ends_with_code_2() {
+    for args in [
+        &["nonsense"][..],
+        &[],
+        &["lock"],
+        &["unlock"],
+        &["send", "amber-fox"],
+        &["lock", "x", "--ttl", "soon"],
+        &["watch", "--type", "peer_sneezed"],
+        &["watch", "--since", "-1"],
+        &["unlock", "x", "--all"],
+        &["recall", "key", "--prefix", "k"],
+    ] {
+        let output = meshctl(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_typing_error_is_json_when_asked_for() {
+    let output = meshctl(&["lock", "x", "--ttl", "soon", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"
+    {"error":{"code":2,"reason":"USAGE","message":"invalid value 'soon' for '--ttl <TIME>': write a number and s, m, h or d, such as 90s, 30m or 12h","hint":"see --help"}}
+    "#);
+}
+
+#[test]
+fn a_command_that_needs_a_running_broker_says_that_there_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().to_str().unwrap();
+    let status = meshctl(&["status", "--home", home]);
+    assert_eq!(status.status.code(), Some(3), "{status:?}");
+    assert!(status.stdout.is_empty());
+    let error = String::from_utf8(status.stderr).unwrap();
+    assert!(error.starts_with("error: no broker runs at unix:///"), "{error}");
+    assert!(error.contains("\nhint: "), "{error}");
+
+    assert_eq!(stdout(&["stop", "--home", home]), "no broker runs\n");
+    assert_eq!(stdout(&["stop", "--home", home, "--json"]), "{\"stopped\":false,\"pid\":null}\n");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&["completions", shell]);
+        for command in commands() {
+            assert!(script.contains(&command), "{shell} does not know {command}");
+        }
+    }
+}
