@@ -1,1 +1,51 @@
-fn main() {}
+//! Benchmarks of the broker, beside a bare tonic server in the same run.
+//!
+//! This process is the load; every server is a process of its own on the same machine. A figure is measured in
+//! rounds, each of which gives every server the same work in turn, so that a ratio within a round is worth more
+//! than any number in it. Nothing here passes or fails on time. How to read the result: `BENCHMARKS.md`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+mod args;
+mod cell;
+mod disk;
+mod echo;
+mod fanout;
+mod figures;
+mod footprint;
+mod load;
+mod mesh;
+mod process;
+mod report;
+mod stats;
+mod system;
+mod unary;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use args::{Args, Command};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mesh-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    match &args.command {
+        Some(Command::Echo { socket }) => runtime.block_on(echo::serve(socket)),
+        Some(Command::Footprint { seconds }) => footprint::measure(args, *seconds),
+        Some(Command::Put) => runtime.block_on(figures::run(args, &[figures::Kind::Put])),
+        Some(Command::Events) => runtime.block_on(figures::run(args, &[figures::Kind::Events])),
+        Some(Command::All) | None => {
+            runtime.block_on(figures::run(args, &[figures::Kind::Put, figures::Kind::Events]))
+        }
+    }
+}

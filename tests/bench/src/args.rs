@@ -1,0 +1,85 @@
+//! What to measure, and how long.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+/// Measures the broker beside a bare tonic server, in interleaved rounds of one run. Build both first:
+/// `cargo build --release -p meshctl -p mesh-bench`.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-bench", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Rounds of each figure; medians and spread are over these
+    #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+
+    /// Seconds that each server works in each round
+    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+
+    /// The broker to measure, in place of the meshctl beside this program
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    meshctl: Option<PathBuf>,
+
+    /// Another meshctl to measure in the same rounds, a build from before a change say
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    pub(crate) baseline: Option<PathBuf>,
+
+    /// Directory for the stores, on the disk that matters; the system's temporary directory by default
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+
+    /// Print one JSON object in place of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A durable state put, from 1 and from 64 callers
+    Put,
+    /// From the put to its event, with 1 and with 100 subscribers
+    Events,
+    /// Put and events
+    All,
+    /// Size of the program, start-up time, and what it takes while nothing happens
+    Footprint {
+        /// How long to watch it doing nothing
+        #[arg(long = "idle", default_value_t = 20, value_name = "SECONDS")]
+        seconds: u64,
+    },
+    /// The bare server that the broker is compared with
+    #[command(hide = true)]
+    Echo { socket: PathBuf },
+}
+
+impl Args {
+    /// How long each server works in each round.
+    pub(crate) fn span(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// The program under measurement.
+    pub(crate) fn meshctl(&self) -> Result<PathBuf> {
+        if let Some(named) = &self.meshctl {
+            return Ok(named.clone());
+        }
+        let beside = std::env::current_exe().context("cannot find myself")?.with_file_name("meshctl");
+        if !beside.exists() {
+            bail!("no {}; build it with `cargo build --release -p meshctl`", beside.display());
+        }
+        Ok(beside)
+    }
+
+    /// Where stores and sockets go. Short, because the path of a Unix socket is.
+    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        let made = tempfile::Builder::new().prefix("mesh-bench").tempdir_in(&parent);
+        made.with_context(|| format!("cannot make a directory in {}", parent.display()))
+    }
+}

@@ -1,0 +1,297 @@
+//! The result, as tables for people or as one JSON object.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cell::Cell;
+use crate::figures::{Figure, Work};
+use crate::process::Machine;
+use crate::stats::Spread;
+
+/// Everything that a run found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) rounds: u32,
+    /// How long each server worked in each round.
+    pub(crate) span: Duration,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// One number of a cell.
+struct Column {
+    /// In tables.
+    title: &'static str,
+    /// In JSON.
+    name: &'static str,
+    value: fn(&Cell) -> f64,
+    ratio: Ratio,
+}
+
+/// Whether a number means something against another server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ratio {
+    Told,
+    /// It may be near zero or negative, or is the same by design.
+    Senseless,
+}
+
+const P50: Column =
+    Column { title: "p50 µs", name: "p50_us", value: |cell| cell.latencies.micros(0.5), ratio: Ratio::Told };
+const P99: Column =
+    Column {
+        title: "p99 µs", name: "p99_us", value: |cell| cell.latencies.micros(0.99), ratio: Ratio::Told
+    };
+const P999: Column = Column {
+    title: "p99.9 µs",
+    name: "p999_us",
+    value: |cell| cell.latencies.micros(0.999),
+    ratio: Ratio::Told,
+};
+const SERVER: Column = Column {
+    title: "server CPU µs/each",
+    name: "server_cpu_us",
+    value: Cell::server_micros,
+    ratio: Ratio::Told,
+};
+const CALLS: Column = Column { title: "calls/s", name: "per_second", value: Cell::rate, ratio: Ratio::Told };
+const DELIVERIES: Column =
+    Column { title: "deliveries/s", name: "per_second", value: Cell::rate, ratio: Ratio::Senseless };
+const ANSWER: Column = Column {
+    title: "answer p50 µs",
+    name: "answer_p50_us",
+    value: |cell| cell.answers.as_ref().map_or(f64::NAN, |answers| answers.latencies.micros(0.5)),
+    ratio: Ratio::Told,
+};
+const AFTER: Column = Column {
+    title: "answer to event p50 µs",
+    name: "answer_to_event_p50_us",
+    value: |cell| cell.answers.as_ref().map_or(f64::NAN, |answers| answers.to_delivery.0),
+    ratio: Ratio::Senseless,
+};
+const AFTER_P99: Column = Column {
+    title: "p99 µs",
+    name: "answer_to_event_p99_us",
+    value: |cell| cell.answers.as_ref().map_or(f64::NAN, |answers| answers.to_delivery.1),
+    ratio: Ratio::Senseless,
+};
+
+fn columns(work: Work) -> &'static [Column] {
+    match work {
+        Work::Calls { .. } => const { &[CALLS, P50, P99, P999, SERVER] },
+        Work::Events { .. } => const { &[DELIVERIES, P50, P99, P999, SERVER, ANSWER, AFTER, AFTER_P99] },
+    }
+}
+
+/// What a figure is called.
+pub(crate) fn title(work: Work) -> String {
+    match work {
+        Work::Calls { callers: 1, .. } => "durable put, 1 caller".into(),
+        Work::Calls { callers, connections } => {
+            format!("durable put, {callers} callers on {connections} connections")
+        }
+        Work::Events { subscribers: 1, rate } => format!("event, 1 subscriber, {rate} puts/s"),
+        Work::Events { subscribers, rate } => format!("event, {subscribers} subscribers, {rate} puts/s"),
+    }
+}
+
+impl Report {
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            println!("{:#}", self.json());
+            return;
+        }
+        println!("{}; {} rounds of {} s", self.machine, self.rounds, self.span.as_secs());
+        println!("median over rounds [least..most]; ratios are of the same round");
+        for figure in &self.figures {
+            println!("\n{}\n", title(figure.work));
+            print!("{}", table(&figure.rows()));
+            println!("\nother processes used {} % of the machine", percent(figure.foreign()));
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "machine": self.machine.to_string(),
+            "rounds": self.rounds,
+            "seconds": self.span.as_secs(),
+            "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Figure {
+    /// One value a round.
+    fn values(&self, server: usize, column: &Column) -> Vec<f64> {
+        self.servers[server].1.iter().map(column.value).collect()
+    }
+
+    fn foreign(&self) -> Spread {
+        Spread::of(self.servers.iter().flat_map(|(_, cells)| cells).map(|cell| cell.foreign))
+    }
+
+    /// Every pair of servers whose ratio is worth telling: each broker to the reference, the last one to others.
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let last = self.servers.len() - 1;
+        let to_reference = (1..=last).map(|server| (server, 0));
+        to_reference.chain((1..last).map(|baseline| (last, baseline))).collect()
+    }
+
+    fn ratio(&self, (server, reference): (usize, usize), column: &Column) -> Option<Spread> {
+        let (values, reference) = (self.values(server, column), self.values(reference, column));
+        (column.ratio == Ratio::Told).then(|| Spread::of_ratios(&values, &reference))
+    }
+
+    /// The p50 of a call to a bare server and one sync: what a durable call costs at least, a value a round.
+    fn floor(&self) -> Option<Vec<f64>> {
+        let Work::Calls { callers: 1, .. } = self.work else { return None };
+        Some(self.values(0, &P50).iter().zip(&self.syncs).map(|(echo, sync)| echo + sync).collect())
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let columns = columns(self.work);
+        let titles = columns.iter().map(|column| column.title.to_owned());
+        let mut rows = vec![std::iter::once(String::new()).chain(titles).collect::<Vec<_>>()];
+        for (server, (name, _)) in self.servers.iter().enumerate() {
+            let cells = columns.iter().map(|column| Spread::of(self.values(server, column)).to_string());
+            rows.push(std::iter::once(name.clone()).chain(cells).collect());
+        }
+        for pair @ (server, reference) in self.pairs() {
+            let name = format!("{} ÷ {}", self.servers[server].0, self.servers[reference].0);
+            let cells =
+                columns.iter().map(|column| self.ratio(pair, column).map_or("–".into(), |r| r.to_string()));
+            rows.push(std::iter::once(name).chain(cells).collect());
+        }
+        let p50 = |name: &str, spread: Spread| vec![name.to_owned(), "–".to_owned(), spread.to_string()];
+        rows.push(p50("one sync of the disk", Spread::of(self.syncs.iter().copied())));
+        if let Some(floor) = self.floor() {
+            let last = self.servers.len() - 1;
+            rows.push(p50("tonic echo + one sync", Spread::of(floor.iter().copied())));
+            rows.push(p50("mesh ÷ that", Spread::of_ratios(&self.values(last, &P50), &floor)));
+        }
+        rows
+    }
+
+    fn json(&self) -> Value {
+        let columns = columns(self.work);
+        let servers = self.servers.iter().enumerate().map(|(server, (name, cells))| {
+            let numbers: serde_json::Map<_, _> = columns
+                .iter()
+                .map(|column| (column.name.into(), Spread::of(self.values(server, column)).json()))
+                .collect();
+            json!({ "server": name, "count": cells.iter().map(|c| c.latencies.count()).sum::<u64>(),
+                    "numbers": numbers })
+        });
+        let ratios = self.pairs().into_iter().map(|pair| {
+            let numbers: serde_json::Map<_, _> = columns
+                .iter()
+                .filter_map(|column| Some((column.name.into(), self.ratio(pair, column)?.json())))
+                .collect();
+            json!({ "of": self.servers[pair.0].0, "to": self.servers[pair.1].0, "numbers": numbers })
+        });
+        let last = self.servers.len() - 1;
+        let floor = self.floor().map(|floor| {
+            json!({ "p50_us": Spread::of(floor.iter().copied()).json(),
+                    "ratio": Spread::of_ratios(&self.values(last, &P50), &floor).json() })
+        });
+        json!({
+            "title": title(self.work),
+            "servers": servers.collect::<Vec<_>>(),
+            "ratios": ratios.collect::<Vec<_>>(),
+            "sync_p50_us": Spread::of(self.syncs.iter().copied()).json(),
+            "echo_plus_sync": floor,
+            "foreign_cpu": self.foreign().json(),
+        })
+    }
+}
+
+fn percent(share: Spread) -> String {
+    let Spread { median, min, max } = share;
+    format!("{:.0} [{:.0}..{:.0}]", median * 100.0, min * 100.0, max * 100.0)
+}
+
+/// Lines up rows of cells, as a Markdown table.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        for (column, width) in widths.iter().enumerate() {
+            let cell = row.get(column).map_or("–", String::as_str);
+            text.push_str(&format!("| {cell:<width$} "));
+        }
+        text.push_str("|\n");
+        if index == 0 {
+            for width in &widths {
+                text.push_str(&format!("| {} ", "-".repeat(*width)));
+            }
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Latencies;
+
+    fn cell(micros: u64) -> Cell {
+        let mut latencies = Latencies::new().unwrap();
+        latencies.record(Duration::from_micros(micros)).unwrap();
+        let (elapsed, server_cpu) = (Duration::from_micros(micros), Duration::from_micros(10));
+        Cell { elapsed, latencies, server_cpu, foreign: 0.01, answers: None }
+    }
+
+    fn figure(callers: usize) -> Figure {
+        let server = |name: &str, micros: [u64; 2]| (name.to_owned(), micros.map(cell).into());
+        Figure {
+            work: Work::Calls { callers, connections: 1 },
+            servers: vec![server("echo", [100, 200]), server("old", [400, 800]), server("mesh", [200, 400])],
+            syncs: vec![100.0, 200.0],
+        }
+    }
+
+    fn near(found: f64, wanted: f64) -> bool {
+        (found / wanted - 1.0).abs() < 0.002
+    }
+
+    #[test]
+    fn every_broker_is_held_against_the_reference_and_the_baseline() {
+        let figure = figure(64);
+        assert_eq!(figure.pairs(), [(1, 0), (2, 0), (2, 1)]);
+        let ratio = |pair, column| figure.ratio(pair, column).unwrap().median;
+        assert!(near(ratio((2, 0), &P50), 2.0));
+        assert!(near(ratio((2, 1), &P50), 0.5));
+        assert!(near(ratio((2, 1), &CALLS), 2.0));
+        assert!(figure.ratio((2, 1), &DELIVERIES).is_none());
+    }
+
+    #[test]
+    fn the_floor_of_one_durable_caller_is_an_echo_and_a_sync() {
+        let floor = figure(1).floor().unwrap();
+        assert!(near(floor[0], 200.0) && near(floor[1], 400.0), "{floor:?}");
+        assert!(figure(64).floor().is_none());
+        let rows = figure(1).rows();
+        assert_eq!(rows.last().unwrap()[2], "1.00 [1.00..1.00]");
+    }
+
+    #[test]
+    fn json_names_every_server_and_ratio() {
+        let json = figure(1).json();
+        assert_eq!(json["servers"].as_array().unwrap().len(), 3);
+        assert_eq!(json["ratios"][2]["of"], "mesh");
+        assert_eq!(json["ratios"][2]["to"], "old");
+        assert!(near(json["ratios"][2]["numbers"]["p50_us"]["median"].as_f64().unwrap(), 0.5));
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [vec!["".to_owned(), "µs".to_owned()], vec!["mesh".to_owned()]];
+        assert_eq!(table(&rows), "|      | µs |\n| ---- | -- |\n| mesh | –  |\n");
+    }
+}
