@@ -6,6 +6,7 @@ mod forget;
 mod inbox;
 mod lock;
 mod locks;
+mod mcp;
 mod recall;
 mod remember;
 mod send;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Unlock(unlock::Args),
     Locks(locks::Args),
     Events(events::Args),
+    Mcp(mcp::Args),
     Serve(serve::Args),
     Stop(stop::Args),
     Completions(completions::Args),
@@ -58,6 +60,7 @@ impl Command {
             Self::Locks(args) => ctx.block_on(locks::run(ctx, args)),
             Self::Events(args) => ctx.block_on(events::run(ctx, args)),
             Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
+            Self::Mcp(args) => mcp::run(ctx, &args),
             Self::Serve(args) => serve::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, &args),
         }?;

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use mesh_client::scope::{self, Scope};
-use mesh_client::{Autostart, Client, Config, Endpoint};
+use mesh_client::{Autostart, Client, Config};
 
 use crate::config::MeshArgs;
 use crate::error::CliError;
@@ -81,15 +81,6 @@ impl Context {
         Ok(Client::new(Config { autostart: Autostart::Never, ..self.mesh().config()? })?)
     }
 
-    /// The endpoint as text that tells meshes apart.
-    pub(crate) fn endpoint_name(&self) -> Result<String, CliError> {
-        let config = self.mesh().config()?;
-        Ok(match config.endpoint {
-            Endpoint::Local => format!("unix://{}", config.home.socket_path().display()),
-            Endpoint::Unix(_) | Endpoint::Tcp(_) => config.endpoint.to_string(),
-        })
-    }
-
     /// The one scope to act in.
     pub(crate) fn scope(&self) -> Result<String, CliError> {
         match self.given_scopes().as_slice() {
@@ -134,6 +125,11 @@ impl Context {
         }
         let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
         name_of_user(&user)
+    }
+
+    /// The scope given by hand.
+    pub(crate) fn given_scope(&self) -> Result<Option<String>, CliError> {
+        if self.given_scopes().is_empty() { Ok(None) } else { self.scope().map(Some) }
     }
 
     /// The name given by hand.

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_client::proto::{HeartbeatRequest, ListLocksRequest, Lock, PeerInfo};
+use mesh_client::proto::{GetStatusRequest, HeartbeatRequest, ListLocksRequest, Lock, PeerInfo};
 use mesh_client::worktree::WorktreeInfo;
 use mesh_client::{Client, ClientError, ErrorReason, Home, JoinOptions, Liveness, SavedSession, Session};
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,14 @@ use crate::context::{Context, current_dir};
 use crate::duration;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::list;
 
 /// What a lock lives when nothing else is asked for.
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(30 * 60);
 /// How much longer a session lives than the locks it took, so that they end by themselves and not with it.
 const MARGIN: Duration = Duration::from_secs(60);
+/// The shortest lease of a person: the default lock fits into it.
+const SHORTEST_LEASE: Duration = Duration::from_secs(31 * 60);
 /// The longest lease there is.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
@@ -45,38 +48,37 @@ pub(crate) async fn act(ctx: &Context) -> Result<Session, CliError> {
 /// The session of this person, with a lease that outlives a lock of this ttl.
 pub(crate) async fn act_holding(ctx: &Context, ttl: Duration) -> Result<Session, CliError> {
     let client = ctx.client()?;
+    // The history tells meshes apart, whichever way they are reached.
+    let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await?;
+    let incarnation = status.header.unwrap_or_default().incarnation;
     let home = &client.config().home;
     home.create().map_err(|error| CliError::failure(format_args!("cannot keep sessions: {error}")))?;
     let _guard = lock_sessions(home).map_err(CliError::failure)?;
-    let path = session_file(ctx, home)?;
-    let saved: Option<Identity> =
-        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let lease = (ttl + MARGIN).clamp(LOCK_TTL + MARGIN, LONGEST_LEASE);
+    let path = session_file(ctx, home, &incarnation)?;
+    let saved = std::fs::read(&path).ok();
+    let saved: Option<Identity> = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let lease = (ttl + MARGIN).clamp(SHORTEST_LEASE, LONGEST_LEASE);
     let Some(saved) = saved else {
         let options = options(ctx, uuid::Uuid::new_v4().to_string(), lease)?;
-        return begin(&client, JoinOptions { info: info_with_worktree()?, ..options }, &path).await;
+        return begin(&client, options, &path).await;
     };
     let live = is_live(&client, &saved.session).await?;
-    let options = options(ctx, saved.resume_key, lease)?;
-    if live && saved.lease_seconds >= lease.as_secs() {
+    let saved_lease = Duration::from_secs(saved.lease_seconds);
+    if live && saved_lease >= lease {
+        let options = options(ctx, saved.resume_key, saved_lease)?;
         return Ok(Session::adopt(&client, saved.session, options)?);
     }
     let held = if live { locks_of(&client, &saved.session).await? } else { Vec::new() };
-    let session = begin(&client, JoinOptions { info: info_with_worktree()?, ..options }, &path).await?;
+    let session = begin(&client, options(ctx, saved.resume_key, lease)?, &path).await?;
     take_over(&session, held).await?;
     Ok(session)
 }
 
 /// Ends the session if it was stretched for long locks and holds none any more, so that this person does not
 /// count as present for hours.
-pub(crate) async fn relax(ctx: &Context, session: &Session) -> Result<(), CliError> {
-    let client = ctx.client()?;
-    let home = &client.config().home;
-    let _guard = lock_sessions(home).map_err(CliError::failure)?;
-    let saved = std::fs::read(session_file(ctx, home)?).ok();
-    let saved: Option<Identity> = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let stretched = saved.is_some_and(|saved| saved.lease_seconds > (LOCK_TTL + MARGIN).as_secs());
-    if stretched && locks_of(&client, &session.saved()).await?.is_empty() {
+pub(crate) async fn relax(session: &Session) -> Result<(), CliError> {
+    let stretched = duration::from_proto(session.peer().lease_ttl.as_ref()) > SHORTEST_LEASE;
+    if stretched && locks_of(&session.client(), &session.saved()).await?.is_empty() {
         session.leave().await?;
     }
     Ok(())
@@ -108,6 +110,7 @@ fn with_pid(name: &str, pid: u32) -> String {
 }
 
 async fn begin(client: &Client, options: JoinOptions, path: &PathBuf) -> Result<Session, CliError> {
+    let options = JoinOptions { info: info_with_worktree()?, ..options };
     let resume_key = options.resume_key.clone().unwrap_or_default();
     let lease_seconds = options.lease_ttl.unwrap_or_default().as_secs();
     let session = Session::join(client, options).await?;
@@ -166,27 +169,9 @@ pub(crate) fn has_ended(error: &ClientError) -> bool {
 }
 
 async fn locks_of(client: &Client, saved: &SavedSession) -> Result<Vec<Lock>, CliError> {
-    let mut locks = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = ListLocksRequest {
-            scope: saved.scope.clone(),
-            holder: saved.name.clone(),
-            page_size: 1000,
-            page_token,
-            ..ListLocksRequest::default()
-        };
-        let call = |client: Client| {
-            let request = request.clone();
-            async move { client.locks().list_locks(request).await }
-        };
-        let page = client.call(call).await?;
-        locks.extend(page.locks);
-        if page.next_page_token.is_empty() {
-            return Ok(locks);
-        }
-        page_token = page.next_page_token;
-    }
+    let (scope, holder) = (saved.scope.clone(), saved.name.clone());
+    let request = ListLocksRequest { scope, holder, ..ListLocksRequest::default() };
+    Ok(list::locks(client, request).await?.locks)
 }
 
 /// Takes up the locks of the session that this one replaced, for what was left of them.
@@ -216,9 +201,9 @@ fn lock_sessions(home: &Home) -> std::io::Result<File> {
 }
 
 /// The file's name tells the person whose it is; the hash tells the mesh and the scope.
-fn session_file(ctx: &Context, home: &Home) -> Result<PathBuf, CliError> {
+fn session_file(ctx: &Context, home: &Home, incarnation: &str) -> Result<PathBuf, CliError> {
     let (name, scope) = (ctx.name(), ctx.scope()?);
-    let key = format!("{}\n{scope}\n{name}", ctx.endpoint_name()?);
+    let key = format!("{incarnation}\n{scope}\n{name}");
     let hash = blake3::hash(key.as_bytes()).to_hex();
     let readable: String =
         name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();

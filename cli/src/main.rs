@@ -12,6 +12,7 @@ mod error;
 mod exit;
 mod identity;
 mod json;
+mod list;
 mod output;
 mod render;
 mod signals;

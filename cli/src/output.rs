@@ -3,10 +3,12 @@
 //! What must hold: each write is whole and flushed, so that whoever reads a pipe sees a line when it happened;
 //! a reader that went away ends the command quietly.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use mesh_client::display::printable_line;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -62,9 +64,27 @@ impl Output {
 
     /// Writes one line of JSON.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
-        let mut line = serde_json::to_string(value).map_err(CliError::failure)?;
-        line.push('\n');
-        self.text(&line)
+        self.text(&json_line(value)?)
+    }
+}
+
+/// A value as one line of JSON. Beyond what JSON asks for, everything that could steer a terminal is escaped.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<String, CliError> {
+    let mut line = serde_json::to_string(value).map_err(CliError::failure)?;
+    if let Cow::Owned(_) = printable_line(&line) {
+        line = line.chars().map(escaped).collect();
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+/// A character of a JSON text as it is, or, if it steers a terminal, escaped: then it is inside a string.
+fn escaped(c: char) -> String {
+    let mut bytes = [0; 4];
+    let text: &str = c.encode_utf8(&mut bytes);
+    match printable_line(text) {
+        Cow::Borrowed(_) => text.to_owned(),
+        Cow::Owned(_) => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
     }
 }
 
@@ -136,4 +156,17 @@ impl Paint {
 pub(crate) fn name_style(name: &str) -> Style {
     let sum = name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
     Style::new().fg_color(Some(NAME_COLORS[sum % NAME_COLORS.len()].into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_steers_no_terminal_and_means_the_same() {
+        let text = "\u{1b}[2J\u{9b}m\u{202e}evil\u{e0041}\u{7f}\n naïve 👩‍💻";
+        let line = json_line(&text).unwrap();
+        assert!(matches!(printable_line(line.trim_end()), Cow::Borrowed(_)), "{line}");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
 }

@@ -16,9 +16,9 @@ use crate::duration;
 /// How many paths a line names before it counts the rest.
 const PATHS_SHOWN: usize = 3;
 
-/// What somebody said, as one line in quotes; nothing if they said nothing.
+/// What somebody said, as one line in quotes, which it cannot end by itself; nothing if they said nothing.
 pub(crate) fn quoted(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("\"{}\"", printable_line(text)) }
+    if text.is_empty() { String::new() } else { format!("\"{}\"", printable_line(text).replace('"', "\\\"")) }
 }
 
 /// The first paths, and how many more there are.

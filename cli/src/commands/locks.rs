@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use mesh_client::display::printable_line;
-use mesh_client::proto::{ListLocksRequest, ListLocksResponse, Lock};
-use mesh_client::{Client, ClientError};
+use mesh_client::proto::{ListLocksRequest, Lock};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
 use crate::json;
+use crate::list;
 use crate::output::Paint;
 use crate::render::table::{Cell, table};
 use crate::render::{lock_left, lock_mode, quoted};
@@ -46,7 +46,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         holder: args.holder.unwrap_or_default(),
         ..ListLocksRequest::default()
     };
-    let (revision, locks) = list(&ctx.client()?, request).await?;
+    let list::Locks { revision, locks } = list::locks(&ctx.client()?, request).await?;
     if ctx.out.is_json() {
         return ctx.out.json(&Answer { revision, locks: locks.iter().map(json::Lock::from).collect() });
     }
@@ -54,31 +54,6 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         return ctx.out.text("nothing is locked\n");
     }
     ctx.out.text(&locks_table(ctx.out.paint(), &locks, args.all_scopes))
-}
-
-/// All locks that match, with the revision of the first page.
-pub(crate) async fn list(
-    client: &Client,
-    request: ListLocksRequest,
-) -> Result<(u64, Vec<Lock>), ClientError> {
-    let request = ListLocksRequest { page_size: 1000, ..request };
-    let first = page(client, request.clone()).await?;
-    let revision = first.header.map_or(0, |header| header.revision);
-    let (mut locks, mut page_token) = (first.locks, first.next_page_token);
-    while !page_token.is_empty() {
-        let next = page(client, ListLocksRequest { page_token, ..request.clone() }).await?;
-        locks.extend(next.locks);
-        page_token = next.next_page_token;
-    }
-    Ok((revision, locks))
-}
-
-async fn page(client: &Client, request: ListLocksRequest) -> Result<ListLocksResponse, ClientError> {
-    let call = |client: Client| {
-        let request = request.clone();
-        async move { client.locks().list_locks(request).await }
-    };
-    client.call(call).await
 }
 
 /// Locks as a table.

@@ -1,5 +1,6 @@
 //! `meshctl watch`: the live tail.
 
+use mesh_client::display::printable_line;
 use mesh_client::proto::{EventBatch, ListLocksRequest};
 use mesh_client::{Client, WatchItem, WatchOptions};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -10,6 +11,7 @@ use super::{locks, who};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::json;
+use crate::list;
 use crate::output;
 use crate::render::event::EventLines;
 use crate::signals::Signals;
@@ -68,7 +70,8 @@ async fn follow(ctx: &Context, args: &Args) -> Result<(), CliError> {
             WatchItem::Batch(batch) => show(ctx, &mut lines, &batch)?,
             WatchItem::Interrupted(why) => {
                 interrupted = true;
-                output::note(format_args!("reconnecting… ({})", mesh_client::display::printable_line(&why)));
+                let why = why.split(';').next().unwrap_or_default();
+                output::note(format_args!("reconnecting… ({})", printable_line(why)));
             }
             WatchItem::Created if interrupted => {
                 interrupted = false;
@@ -91,8 +94,7 @@ fn show(ctx: &Context, lines: &mut EventLines, batch: &EventBatch) -> Result<(),
     }
     let mut text = String::new();
     for event in json::events(batch) {
-        text.push_str(&serde_json::to_string(&event).map_err(CliError::failure)?);
-        text.push('\n');
+        text.push_str(&output::json_line(&event)?);
     }
     ctx.out.text(&text)
 }
@@ -104,12 +106,12 @@ async fn header(ctx: &Context, client: &Client, scopes: &[String]) -> Result<(u6
     let (mut peers, mut held) = (Vec::new(), Vec::new());
     let mut seen: Option<(u64, String)> = None;
     for scope in asked {
-        let found = who::list(client, scope.clone(), false).await?;
+        let found = list::peers(client, scope.clone(), false).await?;
         // The first look decides: what changed since is shown as an event, even if a later look shows it too.
         seen.get_or_insert((found.revision, found.incarnation));
         peers.extend(found.peers);
         let request = ListLocksRequest { scope: scope.clone(), ..ListLocksRequest::default() };
-        held.extend(locks::list(client, request).await?.1);
+        held.extend(list::locks(client, request).await?.locks);
     }
     let (revision, incarnation) = seen.unwrap_or_default();
     let paint = ctx.out.paint();

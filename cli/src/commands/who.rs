@@ -1,14 +1,14 @@
 //! `meshctl who`: who is here.
 
 use mesh_client::display::printable_line;
-use mesh_client::proto::{ListPeersRequest, ListPeersResponse, Peer, PeerStatus};
-use mesh_client::{Client, ClientError};
+use mesh_client::proto::{Peer, PeerStatus};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
 use crate::json;
+use crate::list;
 use crate::output::Paint;
 use crate::render::table::{Cell, table};
 use crate::render::{agent, quoted};
@@ -36,7 +36,7 @@ struct Answer<'a> {
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let scope = ctx.scope_or_all(args.all_scopes)?;
-    let found = list(&ctx.client()?, scope, args.all).await?;
+    let found = list::peers(&ctx.client()?, scope, args.all).await?;
     if ctx.out.is_json() {
         let peers = found.peers.iter().map(json::Peer::from).collect();
         return ctx.out.json(&Answer { revision: found.revision, peers });
@@ -45,39 +45,6 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         return ctx.out.text("nobody is here\n");
     }
     ctx.out.text(&peers_table(ctx.out.paint(), &Clock::local(), &found.peers, args.all_scopes))
-}
-
-/// Peers, as of a revision.
-pub(crate) struct Peers {
-    pub(crate) revision: u64,
-    pub(crate) incarnation: String,
-    pub(crate) peers: Vec<Peer>,
-}
-
-/// All peers of a scope; of every scope if it is empty. The revision is that of the first page.
-pub(crate) async fn list(
-    client: &Client,
-    scope: String,
-    include_offline: bool,
-) -> Result<Peers, ClientError> {
-    let request = ListPeersRequest { scope, include_offline, page_size: 1000, page_token: String::new() };
-    let first = page(client, request.clone()).await?;
-    let header = first.header.unwrap_or_default();
-    let (mut peers, mut page_token) = (first.peers, first.next_page_token);
-    while !page_token.is_empty() {
-        let next = page(client, ListPeersRequest { page_token, ..request.clone() }).await?;
-        peers.extend(next.peers);
-        page_token = next.next_page_token;
-    }
-    Ok(Peers { revision: header.revision, incarnation: header.incarnation, peers })
-}
-
-async fn page(client: &Client, request: ListPeersRequest) -> Result<ListPeersResponse, ClientError> {
-    let call = |client: Client| {
-        let request = request.clone();
-        async move { client.peers().list_peers(request).await }
-    };
-    client.call(call).await
 }
 
 /// Peers as a table.

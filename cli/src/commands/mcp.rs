@@ -1,0 +1,27 @@
+//! `meshctl mcp`: the adapter that agents speak MCP to.
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Serve MCP on stdin and stdout, for an agent to start
+///
+/// The agent joins the project of the directory it runs in with its first tool call, and leaves when it ends.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  claude mcp add -s user mesh -- meshctl mcp
+  codex mcp add mesh -- meshctl mcp")]
+pub(crate) struct Args {
+    /// Speak no protocol version later than 2025-11-25: some hosts' features need its handshake
+    #[arg(long)]
+    legacy: bool,
+}
+
+pub(crate) fn run(ctx: &Context, args: &Args) -> Result<(), CliError> {
+    let options = mesh_mcp::Options {
+        config: ctx.mesh().config()?,
+        scope: ctx.given_scope()?,
+        name: ctx.given_name().map(str::to_owned),
+        legacy: args.legacy,
+    };
+    mesh_mcp::run(options).map_err(|error| CliError::failure(format_args!("{error:#}")))
+}
