@@ -61,9 +61,8 @@ impl CliError {
         }
         if json {
             // Strings and numbers: serializing them cannot fail.
-            return output::note(
-                serde_json::to_string(&ErrorLine { error: self.into() }).unwrap_or_default(),
-            );
+            let line = output::json_line(&ErrorLine { error: self.into() }).unwrap_or_default();
+            return output::note(line.trim_end());
         }
         output::note(format_args!("error: {}", printable(&self.message)));
         if let Some(hint) = &self.hint {
