@@ -2,8 +2,12 @@
 //!
 //! Mesh time goes on from the last stored moment: it rises while a broker runs and stands still while none does.
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+#[cfg(test)]
+use mesh_core::time::Millis;
 use mesh_core::time::{Now, Timestamp, WallTime};
 
 /// Tells mesh time and wall time.
@@ -11,13 +15,21 @@ use mesh_core::time::{Now, Timestamp, WallTime};
 pub struct Clock {
     started: Instant,
     base: Timestamp,
+    /// How far tests have put it forward. Leaked, so that the clock stays a plain value.
+    #[cfg(test)]
+    ahead: &'static AtomicU64,
 }
 
 impl Clock {
     /// Starts the clock at the last moment that the store knows of.
     #[must_use]
     pub fn starting_at(base: Timestamp) -> Self {
-        Self { started: Instant::now(), base }
+        Self {
+            started: Instant::now(),
+            base,
+            #[cfg(test)]
+            ahead: Box::leak(Box::default()),
+        }
     }
 
     /// The present, on both clocks.
@@ -30,7 +42,16 @@ impl Clock {
     /// The present, in mesh time.
     #[must_use]
     pub fn at(&self) -> Timestamp {
-        Timestamp(self.base.0.saturating_add(millis(self.started.elapsed())))
+        let at = Timestamp(self.base.0.saturating_add(millis(self.started.elapsed())));
+        #[cfg(test)]
+        let at = at.after(Millis(self.ahead.load(Ordering::Relaxed)));
+        at
+    }
+
+    /// Puts the clock forward, and all its copies.
+    #[cfg(test)]
+    pub(crate) fn advance(&self, span: Millis) {
+        self.ahead.fetch_add(span.0, Ordering::Relaxed);
     }
 }
 

@@ -176,10 +176,9 @@ impl EventLog {
         let store = self.store.clone();
         let found = tokio::task::spawn_blocking(move || read_slots(store.as_ref(), from, to)).await;
         let found = found.map_err(|_| ReadError::Closed)??;
-        // The writer may have taken slots over while they were read.
-        let oldest = self.oldest();
+        // The writer may have taken slots over while they were read, and not have said so yet.
         if found.first().is_none_or(|log| log.revision != from) {
-            return Err(ReadError::Compacted { oldest, head });
+            return Err(ReadError::Compacted { oldest: self.oldest().max(from.next()), head });
         }
         Ok(found)
     }

@@ -92,9 +92,10 @@ impl Leases {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.life.last_seen.fetch_max(self.leases.clock.at().0, Ordering::Relaxed);
+        let now = self.leases.clock.at();
+        self.life.last_seen.fetch_max(now.0, Ordering::Relaxed);
         if self.life.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.leases.writer.detached(self.session, self.connection.clone());
+            self.leases.writer.detached(self.session, self.connection.clone(), now);
         }
     }
 }

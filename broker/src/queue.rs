@@ -8,6 +8,7 @@ use mesh_core::command::Request;
 use mesh_core::id::SessionId;
 use mesh_core::outcome::Outcome;
 use mesh_core::revision::Revision;
+use mesh_core::time::Timestamp;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -20,7 +21,14 @@ pub enum Input {
     /// Decide this, and answer when the answer is durable.
     Submit(Box<Request>, oneshot::Sender<Result<Reply, CallError>>),
     /// The last stream of a session ended.
-    Detached(SessionId, Connection),
+    Detached {
+        /// The session.
+        session: SessionId,
+        /// What the stream was on.
+        connection: Connection,
+        /// When, since the writer may hear of it later than of a sign of life that came after.
+        at: Timestamp,
+    },
     /// Finish what is queued before this, and end.
     Stop,
 }
@@ -73,8 +81,8 @@ impl Handle {
     /// Tells the writer that a session's last stream ended.
     ///
     /// Without room in the queue nothing is told: the lease still ends the session, only later.
-    pub fn detached(&self, session: SessionId, connection: Connection) {
-        let _ = self.send(Input::Detached(session, connection));
+    pub fn detached(&self, session: SessionId, connection: Connection, at: Timestamp) {
+        let _ = self.send(Input::Detached { session, connection, at });
     }
 
     /// Ends the writer once it has done what is queued. Waits for room, so call it from a blocking thread.

@@ -8,6 +8,8 @@
 //! start finds out. Nothing that was not acknowledged was promised.
 
 pub mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -38,6 +40,9 @@ use crate::view::View;
 
 /// History items deleted at a time, beside the day's work.
 const TRIM_CHUNK: u64 = 64;
+
+/// Most inputs taken before what they came to is committed and answered.
+const INPUTS_PER_TURN: usize = 1_024;
 
 /// What the writer is told at start.
 #[derive(Clone, Debug)]
@@ -176,7 +181,8 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut stop = false;
-            for input in first.into_iter().chain(inputs.try_iter()) {
+            // Bounded, so that the commit and its answers come even if inputs never cease.
+            for input in first.into_iter().chain(inputs.try_iter()).take(INPUTS_PER_TURN) {
                 stop |= matches!(input, Input::Stop);
                 self.take(input)?;
                 if stop {
@@ -214,8 +220,8 @@ impl Writer {
                 let answer = self.decide(&request)?;
                 self.pending.answers.push((caller, answer));
             }
-            Input::Detached(session, connection) => {
-                let until = self.clock.at().after(self.config.grace);
+            Input::Detached { session, connection, at } => {
+                let until = at.after(self.config.grace);
                 self.graces.insert((until, session), connection);
             }
             Input::Stop => {}
@@ -245,15 +251,17 @@ impl Writer {
     /// Adds a transaction to what the next commit makes durable.
     fn admit(&mut self, transaction: Transaction) -> Result<Result<Reply, CallError>, StoreError> {
         let batch = records::encode(&transaction)?;
-        let cost = self.store.cost(&batch);
+        let mut cost = self.store.cost(&batch);
+        if self.pending.cost + cost > MAX_BATCH_OPS {
+            self.commit()?;
+            // What was just stored may be what this one replaces or deletes.
+            cost = self.store.cost(&batch);
+        }
         if cost > MAX_BATCH_OPS
             || batch.writes().any(|(_, v)| v.as_ref().is_some_and(|v| v.len() > MAX_VALUE_BYTES))
         {
             let limit = MAX_BATCH_OPS;
             return Ok(Err(Rejection::LimitReached { what: "changes of one request", limit }.into()));
-        }
-        if self.pending.cost + cost > MAX_BATCH_OPS {
-            self.commit()?;
         }
         let reply = Reply { revision: transaction.log.revision, outcome: transaction.outcome.clone() };
         self.state.apply_transaction(&transaction, self.clock.at());
@@ -329,7 +337,8 @@ impl Writer {
     /// Until when a session lives, as far as its signs of life tell.
     fn alive_until(&self, session: SessionId) -> Option<Timestamp> {
         let ttl = self.state.peers.by_session(session)?.session.as_ref()?.ttl;
-        Some(self.leases.last_seen(session)?.after(ttl))
+        // A session whose join is not durable yet waits for its answer: it is alive.
+        Some(self.leases.last_seen(session).unwrap_or_else(|| self.clock.at()).after(ttl))
     }
 
     /// A session whose time to come back is over and whose connection is gone.
