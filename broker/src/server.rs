@@ -75,9 +75,9 @@ async fn run(
 ) -> anyhow::Result<()> {
     let Listeners { unix, tcp, socket } = listeners;
     let mut servers = JoinSet::new();
-    servers.spawn(serve_on(transport::unix(unix), routes.clone(), stop.clone()));
+    servers.spawn(serve_on(Server::builder(), transport::unix(unix), routes.clone(), stop.clone()));
     if let Some(tcp) = tcp {
-        servers.spawn(serve_on(transport::tcp(tcp), routes, stop.clone()));
+        servers.spawn(serve_on(probing(), transport::tcp(tcp), routes, stop.clone()));
     }
     tokio::select! {
         () = stop.cancelled() => {}
@@ -102,7 +102,16 @@ async fn run(
     flushed.context("the writer panicked")?.context("the last commit failed")
 }
 
+/// A server that asks silent clients whether they are there: a network may lose them without a word. The kernel
+/// never does, and a process that is only stopped does not answer, so a Unix socket is not probed.
+fn probing() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+}
+
 async fn serve_on<Io>(
+    mut server: Server,
     incoming: impl tokio_stream::Stream<Item = std::io::Result<transport::Connection<Io>>>,
     routes: Routes,
     stop: CancellationToken,
@@ -111,12 +120,7 @@ where
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     transport::Connection<Io>: Connected,
 {
-    Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
+    server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {

@@ -44,6 +44,10 @@ const TRIM_CHUNK: u64 = 64;
 /// Most inputs taken before what they came to is committed and answered.
 const INPUTS_PER_TURN: usize = 1_024;
 
+/// A lease that ended so long before it was looked at was not heard out: the process was stopped or starved, and
+/// what its clients sent meanwhile still waits to be read.
+const STALL: Millis = Millis(250);
+
 /// What the writer is told at start.
 #[derive(Clone, Debug)]
 pub struct WriterConfig {
@@ -317,7 +321,7 @@ impl Writer {
         }
         while let Some(due) = self.state.due(now) {
             if let Due::Session(session) = due
-                && let Some(alive_until) = self.alive_until(session)
+                && let Some(alive_until) = self.heard_until(session, now)
                 && alive_until > now
             {
                 self.state.set_lease_deadline(session, alive_until);
@@ -332,6 +336,16 @@ impl Writer {
         let answer = self.decide(&Request::internal(command))?;
         debug_assert!(answer.is_ok(), "the broker's own command was refused: {answer:?}");
         Ok(())
+    }
+
+    /// As [`Self::alive_until`], but a lease that was not heard out starts anew: late, never early.
+    fn heard_until(&self, session: SessionId, now: Timestamp) -> Option<Timestamp> {
+        let until = self.alive_until(session)?;
+        if now.since(until) <= STALL {
+            return Some(until);
+        }
+        self.leases.touch(session);
+        self.alive_until(session)
     }
 
     /// Until when a session lives, as far as its signs of life tell.
