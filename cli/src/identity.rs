@@ -10,23 +10,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_client::proto::{GetStatusRequest, HeartbeatRequest, ListLocksRequest, Lock, PeerInfo};
+use mesh_client::proto::{GetStatusRequest, HeartbeatRequest, ListLocksRequest, PeerInfo};
 use mesh_client::worktree::WorktreeInfo;
 use mesh_client::{Client, ClientError, ErrorReason, Home, JoinOptions, Liveness, SavedSession, Session};
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, current_dir};
-use crate::duration;
 use crate::error::CliError;
-use crate::exit::Exit;
 use crate::list;
 
 /// What a lock lives when nothing else is asked for.
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(30 * 60);
 /// How much longer a session lives than the locks it took, so that they end by themselves and not with it.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The shortest lease of a person: the default lock fits into it.
-const SHORTEST_LEASE: Duration = Duration::from_secs(31 * 60);
+/// How long a person counts as present after a command, if no lock asks for longer.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2 * 60);
 /// The longest lease there is.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
@@ -42,7 +40,7 @@ struct Identity {
 
 /// The session of this person, begun if there is none.
 pub(crate) async fn act(ctx: &Context) -> Result<Session, CliError> {
-    act_holding(ctx, LOCK_TTL).await
+    act_holding(ctx, Duration::ZERO).await
 }
 
 /// The session of this person, with a lease that outlives a lock of this ttl.
@@ -64,38 +62,48 @@ pub(crate) async fn act_holding(ctx: &Context, ttl: Duration) -> Result<Session,
     };
     let live = is_live(&client, &saved.session).await?;
     let saved_lease = Duration::from_secs(saved.lease_seconds);
-    if live && saved_lease >= lease {
-        let options = options(ctx, saved.resume_key, saved_lease)?;
-        return Ok(Session::adopt(&client, saved.session, options)?);
+    if !live {
+        return begin(&client, options(ctx, saved.resume_key, lease)?, &path).await;
     }
-    let held = if live { locks_of(&client, &saved.session).await? } else { Vec::new() };
-    let session = begin(&client, options(ctx, saved.resume_key, lease)?, &path).await?;
-    take_over(&session, held).await?;
+    let options = options(ctx, saved.resume_key.clone(), saved_lease.max(lease))?;
+    let session = Session::adopt(&client, saved.session.clone(), options)?;
+    if saved_lease < lease {
+        session.set_lease(lease).await?;
+        keep(&Identity { lease_seconds: lease.as_secs(), ..saved }, &path)?;
+    }
     Ok(session)
 }
 
-/// Ends the session if it was stretched for long locks and holds none any more, so that this person does not
-/// count as present for hours.
-pub(crate) async fn relax(session: &Session) -> Result<(), CliError> {
-    let stretched = duration::from_proto(session.peer().lease_ttl.as_ref()) > SHORTEST_LEASE;
-    if stretched && locks_of(&session.client(), &session.saved()).await?.is_empty() {
-        session.leave().await?;
+/// Shortens the session's lease again once no lock needs it, so that this person does not count as present for
+/// long.
+pub(crate) async fn relax(ctx: &Context, session: &Session) -> Result<(), CliError> {
+    let saved = session.saved();
+    let request =
+        ListLocksRequest { scope: saved.scope.clone(), holder: saved.name, ..ListLocksRequest::default() };
+    let client = session.client();
+    if !list::locks(&client, request).await?.locks.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    session.set_lease(SHORTEST_LEASE).await?;
+    let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await?;
+    let home = &client.config().home;
+    let path = session_file(ctx, home, &status.header.unwrap_or_default().incarnation)?;
+    let identity = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    match identity {
+        Some(identity) => keep(&Identity { lease_seconds: SHORTEST_LEASE.as_secs(), ..identity }, &path),
+        None => Ok(()),
+    }
 }
 
 /// A peer for as long as this process: its own locks exclude those of every other invocation.
 pub(crate) async fn ephemeral(ctx: &Context, focus: String) -> Result<Session, CliError> {
     let client = ctx.client()?;
-    let name = match ctx.given_name() {
-        Some(name) => name.to_owned(),
-        None => with_pid(&ctx.name(), std::process::id()),
-    };
+    let name = with_pid(&ctx.name(), std::process::id());
     let info = PeerInfo { pid: std::process::id(), focus, ..info_with_worktree()? };
     let mut options = JoinOptions { scope: ctx.scope()?, name: Some(name), info, ..JoinOptions::default() };
     match Session::join(&client, options.clone()).await {
         // Somebody else's process of this number, on another machine.
-        Err(error) if error.reason() == Some(ErrorReason::PeerNameTaken) && ctx.given_name().is_none() => {
+        Err(error) if error.reason() == Some(ErrorReason::PeerNameTaken) => {
             options.name = None;
             Ok(Session::join(&client, options).await?)
         }
@@ -115,8 +123,7 @@ async fn begin(client: &Client, options: JoinOptions, path: &PathBuf) -> Result<
     let lease_seconds = options.lease_ttl.unwrap_or_default().as_secs();
     let session = Session::join(client, options).await?;
     let identity = Identity { resume_key, lease_seconds, session: session.saved() };
-    save(&identity, path)
-        .map_err(|error| CliError::failure(format_args!("cannot keep the session: {error}")))?;
+    keep(&identity, path)?;
     Ok(session)
 }
 
@@ -168,31 +175,6 @@ pub(crate) fn has_ended(error: &ClientError) -> bool {
     matches!(error.reason(), Some(ErrorReason::SessionExpired | ErrorReason::Unauthenticated))
 }
 
-async fn locks_of(client: &Client, saved: &SavedSession) -> Result<Vec<Lock>, CliError> {
-    let (scope, holder) = (saved.scope.clone(), saved.name.clone());
-    let request = ListLocksRequest { scope, holder, ..ListLocksRequest::default() };
-    Ok(list::locks(client, request).await?.locks)
-}
-
-/// Takes up the locks of the session that this one replaced, for what was left of them.
-async fn take_over(session: &Session, held: Vec<Lock>) -> Result<(), CliError> {
-    for lock in held {
-        let left = duration::from_proto(lock.remaining.as_ref()).max(Duration::from_secs(1));
-        let request = mesh_client::proto::AcquireLocksRequest {
-            paths: vec![lock.path.clone()],
-            mode: lock.mode,
-            ttl: duration::to_proto(left),
-            reason: lock.reason,
-            request_id: String::new(),
-        };
-        if let mesh_client::Acquired::Refused(conflicts) = session.acquire(request).await? {
-            let message = format!("lost the lock on {}", lock.path);
-            return Err(CliError { conflicts, ..CliError::new(Exit::Conflict, "LOCKED", message) });
-        }
-    }
-    Ok(())
-}
-
 /// Waits for other invocations that are looking for their session.
 fn lock_sessions(home: &Home) -> std::io::Result<File> {
     let directory = File::open(home.sessions_path())?;
@@ -208,6 +190,10 @@ fn session_file(ctx: &Context, home: &Home, incarnation: &str) -> Result<PathBuf
     let readable: String =
         name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
     Ok(home.sessions_path().join(format!("{readable}-{}.json", &hash[..16])))
+}
+
+fn keep(identity: &Identity, path: &PathBuf) -> Result<(), CliError> {
+    save(identity, path).map_err(|error| CliError::failure(format_args!("cannot keep the session: {error}")))
 }
 
 /// Replaces the file in one step; nobody else can read it.

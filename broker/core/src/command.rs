@@ -116,6 +116,8 @@ pub struct Update {
     pub focus: Option<String>,
     /// What it is working on.
     pub files: Option<Vec<Target>>,
+    /// Lease of its session.
+    pub ttl: Option<Millis>,
 }
 
 /// Send a message.

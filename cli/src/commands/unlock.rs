@@ -35,7 +35,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let paths = target::paths(ctx, &args.paths)?;
     let session = identity::act(ctx).await?;
     let released = session.release(paths).await?;
-    identity::relax(&session).await?;
+    identity::relax(ctx, &session).await?;
     if ctx.out.is_json() {
         return ctx.out.json(&Answer { holder: &session.peer().name, paths: &released });
     }

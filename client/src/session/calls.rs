@@ -139,7 +139,17 @@ impl Session {
     pub async fn update(&self, info: PeerInfo, mask: &[&str]) -> Result<Peer, ClientError> {
         let paths = mask.iter().map(ToString::to_string).collect();
         let update_mask = Some(prost_types::FieldMask { paths });
-        let request = UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() };
+        self.update_peer(UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() }).await
+    }
+
+    /// Gives the session another lease, which begins now: 1 s to 24 h. A session that is joined again by itself
+    /// has the lease of its [`JoinOptions`](crate::JoinOptions).
+    pub async fn set_lease(&self, ttl: Duration) -> Result<Peer, ClientError> {
+        let lease_ttl = ttl.try_into().ok();
+        self.update_peer(UpdatePeerRequest { lease_ttl, ..Default::default() }).await
+    }
+
+    async fn update_peer(&self, request: UpdatePeerRequest) -> Result<Peer, ClientError> {
         let answer = change!(self, peers.update_peer(request))?;
         let Some(peer) = answer.peer else {
             return Err(ClientError::Protocol("an answer to UpdatePeer names no peer".into()));

@@ -229,7 +229,7 @@ impl PeerService for State {
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatResponse>, Status> {
         self.check_session(&request)?;
-        Ok(Response::new(HeartbeatResponse { header: self.header(), lease_ttl: None }))
+        Ok(Response::new(HeartbeatResponse { header: self.header(), lease_ttl: None, peer: None }))
     }
 
     async fn leave(&self, request: Request<LeaveRequest>) -> Result<Response<LeaveResponse>, Status> {

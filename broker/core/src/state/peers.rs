@@ -228,7 +228,10 @@ impl State {
         if let Some(files) = &update.files {
             info.files.clone_from(files);
         }
-        let changed = peer.info != caller.info;
+        if let (Some(session), Some(ttl)) = (&mut peer.session, update.ttl) {
+            session.ttl = ttl;
+        }
+        let changed = peer != **caller;
         let peer = Arc::new(peer);
         let outcome = Outcome::Updated { peer: peer.clone() };
         if !changed {
@@ -292,7 +295,7 @@ impl State {
         match &record.session {
             Some(session) => {
                 self.deadlines.clear(&Due::Peer(record.key()));
-                if former_session.is_none_or(|former| former.id != session.id) {
+                if former_session.is_none_or(|former| (former.id, former.ttl) != (session.id, session.ttl)) {
                     self.deadlines.set(Due::Session(session.id), now.after(session.ttl));
                 }
             }

@@ -33,9 +33,10 @@ pub(crate) fn join(request: pb::JoinRequest) -> Result<Join, Rejection> {
 
 /// What an UpdatePeer asks: the fields that its mask names, and only those are looked at.
 pub(crate) fn update(request: pb::UpdatePeerRequest) -> Result<Update, Rejection> {
+    let ttl = span("lease_ttl", request.lease_ttl, limits::LEASE_TTL)?;
     let mask = request.update_mask.unwrap_or_default().paths;
     let mask: BTreeSet<&str> = mask.iter().map(String::as_str).collect();
-    if mask.is_empty() {
+    if mask.is_empty() && ttl.is_none() {
         return Err(Rejection::invalid("update_mask", "is empty; name the fields to change, or `*`"));
     }
     if !mask.iter().all(|name| *name == "*" || INFO_FIELDS.contains(name)) {
@@ -67,6 +68,7 @@ pub(crate) fn update(request: pb::UpdatePeerRequest) -> Result<Update, Rejection
         head: named("head").then_some(parsed.head),
         focus: named("focus").then_some(parsed.focus),
         files: named("files").then_some(parsed.files),
+        ttl,
     })
 }
 
