@@ -26,6 +26,14 @@ impl Failure {
         Self(text.into())
     }
 
+    /// Another process is this peer now.
+    pub(crate) fn replaced() -> Self {
+        Self::new(
+            "another process of this conversation has taken over your place on the mesh. \
+             Next: mesh_checkin with a name of its own",
+        )
+    }
+
     /// The text for the model.
     pub(crate) fn text(&self) -> &str {
         &self.0
@@ -37,9 +45,7 @@ impl From<ClientError> for Failure {
         let mut text = String::new();
         match error.reason() {
             Some(ErrorReason::SessionExpired | ErrorReason::Unauthenticated) if is_replaced(&error) => {
-                text.push_str(
-                    "another process has taken over your place on the mesh. Next: mesh_checkin with a name of its own",
-                );
+                return Self::replaced();
             }
             Some(ErrorReason::SessionExpired) => {
                 text.push_str("your session has just ended. Next: call again, which joins anew");
@@ -47,7 +53,7 @@ impl From<ClientError> for Failure {
             _ if matches!(error, ClientError::SessionLeft) => {
                 text.push_str("you checked out meanwhile. Next: call again, which joins anew");
             }
-            _ => _ = write!(text, "{}", display::printable(&error.to_string())),
+            _ => text.push_str(&display::printable(&told(&error))),
         }
         if text.len() > LONGEST_FAILURE {
             text.truncate(text.floor_char_boundary(LONGEST_FAILURE));
@@ -57,8 +63,22 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// What the broker or the way to it said, each fault of a field once.
+fn told(error: &ClientError) -> String {
+    let Some(refusal) = error.refusal().filter(|refusal| !refusal.message.is_empty()) else {
+        return error.to_string();
+    };
+    let mut text = refusal.message.clone();
+    for fault in &refusal.field_violations {
+        if !text.contains(&fault.description) {
+            _ = write!(text, "; {}: {}", fault.field, fault.description);
+        }
+    }
+    text
+}
+
 /// Whether the session was taken over by another process with the same conversation.
-fn is_replaced(error: &ClientError) -> bool {
+pub(crate) fn is_replaced(error: &ClientError) -> bool {
     error.refusal().and_then(|refusal| refusal.metadata.get("cause")).is_some_and(|cause| cause == "REPLACED")
 }
 

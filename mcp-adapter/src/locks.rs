@@ -10,7 +10,7 @@ use mesh_client::{Acquired, ErrorReason, Session};
 use crate::args::{Answer, Failure};
 use crate::member::Joined;
 use crate::news::{SharedNews, held_list};
-use crate::render::{Page, age, count, duration, quoted, span, word, words};
+use crate::render::{Page, age, count, duration, left, quoted, span, word, words};
 use crate::server::{Call, LONGEST_WAIT};
 
 /// Conflicts told in a refusal.
@@ -117,12 +117,12 @@ pub(crate) fn line(lock: &Lock, me: &str) -> String {
     if !lock.reason.is_empty() {
         _ = write!(out, ", reason {}", quoted(&lock.reason, 200));
     }
-    _ = write!(out, ", since {}", age(lock.acquire_time));
+    _ = write!(out, ", taken {}", age(lock.acquire_time));
     out
 }
 
 fn remaining(lock: &Lock) -> String {
-    let left = span(duration(lock.remaining));
+    let left = left(duration(lock.remaining));
     match lock.state() {
         LockState::Lingering => format!("who is gone: free in {left} unless it returns"),
         LockState::Held | LockState::Unspecified => format!("{left} left"),
@@ -133,7 +133,7 @@ fn remaining(lock: &Lock) -> String {
 fn granted(locks: &[Lock]) -> String {
     let mut groups: BTreeMap<_, Vec<&String>> = BTreeMap::new();
     for lock in locks {
-        let left = span(duration(lock.remaining.or(lock.ttl)));
+        let left = span(duration(lock.ttl.or(lock.remaining)));
         groups
             .entry((lock.fencing_token, left, lock.mode() == LockMode::Shared))
             .or_default()
@@ -188,6 +188,7 @@ mod tests {
             path: path.into(),
             holder: holder.into(),
             fencing_token: token,
+            ttl: Duration::from_secs(seconds).try_into().ok(),
             remaining: Duration::from_secs(seconds).try_into().ok(),
             ..Lock::default()
         }
@@ -211,7 +212,7 @@ mod tests {
         };
         assert_eq!(
             refused(&[conflict], Duration::ZERO),
-            "not locked:\nsrc/ held by birch-owl, 12m left, reason \"refactor\\\" now\", since some time ago, \
+            "not locked:\nsrc/ held by birch-owl, 12m left, reason \"refactor\\\" now\", taken some time ago, \
              doing \"rewriting␊auth\"\n\
              Next: work on something else, or ask with mesh_send {to: birch-owl, intent: request}"
         );

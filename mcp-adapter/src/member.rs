@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::Options;
 use crate::args::Failure;
 use crate::host::Host;
-use crate::news::{SharedNews, held_list};
+use crate::news::{Reached, SharedNews, held_list};
 use crate::place::Place;
 
 /// How long leaving may take when the process ends; the broker notices the end by itself soon after.
@@ -69,6 +69,8 @@ struct State {
     /// The name to join under, and whether another will do while it is taken.
     name: Option<String>,
     any_name: bool,
+    /// Another process has this conversation; with its key, the two would take turns for ever.
+    detached: bool,
     ended: bool,
 }
 
@@ -76,6 +78,10 @@ impl Joined {
     /// Name of the peer.
     pub(crate) fn name(&self) -> String {
         self.session.peer().name
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.news.lock().replaced
     }
 }
 
@@ -90,10 +96,11 @@ impl Member {
     /// The session, which the first caller begins.
     pub(crate) async fn joined(&self, caller: &Caller) -> Result<Joined, Failure> {
         let mut state = self.state.lock().await;
-        if let Some(joined) = &state.joined {
-            return Ok(joined.clone());
+        match &state.joined {
+            Some(joined) if joined.is_replaced() => Err(Failure::replaced()),
+            Some(joined) => Ok(joined.clone()),
+            None => self.join(&mut state, caller, &Said::default()).await,
         }
-        self.join(&mut state, caller, &Said::default()).await
     }
 
     /// The session under a name, with what the agent says of itself.
@@ -105,13 +112,16 @@ impl Member {
     ) -> Result<Joined, Failure> {
         let mut state = self.state.lock().await;
         if let Some(name) = name
-            && state.joined.as_ref().is_none_or(|joined| joined.name() != name)
+            && state.joined.as_ref().is_none_or(|joined| joined.name() != name || joined.is_replaced())
         {
             return self.rename(&mut state, caller, name, said).await;
         }
         let Some(joined) = state.joined.clone() else {
             return self.join(&mut state, caller, said).await;
         };
+        if joined.is_replaced() {
+            return Err(Failure::replaced());
+        }
         drop(state);
         say(&joined, said).await?;
         Ok(joined)
@@ -122,6 +132,7 @@ impl Member {
         let mut state = self.state.lock().await;
         let Some(joined) = state.joined.take() else { return Ok(None) };
         (state.name, state.any_name) = (Some(joined.name()), true);
+        state.detached |= joined.is_replaced();
         joined.session.leave().await?;
         Ok(Some(joined))
     }
@@ -143,9 +154,9 @@ impl Member {
     }
 
     /// What the agent should know besides the answer; empty without news, or while another call joins.
-    pub(crate) fn footer(&self) -> String {
+    pub(crate) fn footer(&self, reached: Reached) -> String {
         let Ok(state) = self.state.try_lock() else { return String::new() };
-        state.joined.as_ref().map(|joined| joined.news.lock().footer()).unwrap_or_default()
+        state.joined.as_ref().map(|joined| joined.news.lock().footer(reached)).unwrap_or_default()
     }
 
     /// Takes another name: not while locks are held, which would be lost on the way.
@@ -157,7 +168,8 @@ impl Member {
         said: &Said,
     ) -> Result<Joined, Failure> {
         let former = state.joined.clone();
-        if let Some(joined) = &former {
+        state.detached |= former.as_ref().is_some_and(Joined::is_replaced);
+        if let Some(joined) = former.as_ref().filter(|joined| !joined.is_replaced()) {
             let held = joined.news.lock().locks().clone();
             if !held.is_empty() {
                 return Err(Failure::new(format!(
@@ -208,11 +220,12 @@ impl Member {
         let mut options = JoinOptions {
             scope: place.scope.clone(),
             name: state.name.clone(),
-            resume_key: agent.resume_key,
+            resume_key: agent.resume_key.filter(|_| !state.detached),
             info,
             lease_ttl: None,
             liveness: Liveness::Attached,
         };
+        let maybe_known = options.name.is_some() || options.resume_key.is_some();
         let session = match Session::join(&self.client, options.clone()).await {
             Err(error) if error.reason() == Some(ErrorReason::PeerNameTaken) && state.any_name => {
                 tracing::warn!(
@@ -224,8 +237,13 @@ impl Member {
             }
             joined => joined?,
         };
+        // At once: events without a reader are not kept.
+        let events = session.events();
         let news = SharedNews::new(&session);
-        let follow = tokio::spawn(news.clone().follow(session.clone(), session.events()));
+        if maybe_known {
+            news.take_over_locks(&session).await;
+        }
+        let follow = tokio::spawn(news.clone().follow(session.clone(), events));
         let joined = Joined { session, news, place, _follower: Arc::new(AbortOnDropHandle::new(follow)) };
         state.joined = Some(joined.clone());
         Ok(joined)

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
-    AcquireLocksRequest, EventBatch, ListLocksRequest, ListMessagesRequest, Lock, LockMode, MessageSent,
-    UnlockCause,
+    AcquireLocksRequest, EventBatch, LeaveCause, ListLocksRequest, ListMessagesRequest, Lock, LockMode,
+    MessageSent, UnlockCause,
 };
-use mesh_client::{Acquired, Session, SessionEvents, SessionNews};
+use mesh_client::{Acquired, ErrorReason, Session, SessionEvents, SessionNews};
 use tokio::time::Instant;
 
-use crate::render::{duration, span, word, words};
+use crate::args::is_replaced;
+use crate::mail::Letters;
+use crate::render::{duration, left, word, words};
 
 /// Unread messages remembered one by one; older ones are only counted.
 const MAIL: usize = 1000;
@@ -45,6 +47,15 @@ struct Unread {
     urgent: bool,
 }
 
+/// Whether an answer came from the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// It did.
+    Yes,
+    /// It may not have.
+    Unknown,
+}
+
 /// What the agent may not know yet.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -61,6 +72,10 @@ pub(crate) struct News {
     rejoined: bool,
     interrupted: bool,
     incomplete: bool,
+    /// Another process of the same conversation is this peer now.
+    pub(crate) replaced: bool,
+    /// Messages that may be answered.
+    pub(crate) letters: Letters,
 }
 
 /// The news of one session, shared between the calls and the task that follows the events.
@@ -85,11 +100,15 @@ impl SharedNews {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows the session's events until it is left.
+    /// Follows the session's events until it is left, or taken over by another process.
     pub(crate) async fn follow(self, session: Session, mut events: SessionEvents) {
         while let Some(item) = events.next().await {
             match item {
-                Ok(SessionNews::Batch(batch)) => self.lock().happened(&batch),
+                Ok(SessionNews::Batch(batch)) => {
+                    let mut news = self.lock();
+                    news.happened(&batch);
+                    news.replaced |= replaces(&batch, &session);
+                }
                 Ok(SessionNews::Rejoined(_)) => {
                     self.lock().rejoined = true;
                     self.take_locks_again(&session).await;
@@ -97,6 +116,12 @@ impl SharedNews {
                 Ok(SessionNews::Interrupted(_)) => self.lock().interrupted = true,
                 // A kind of news that a later client knows.
                 Ok(_) => {}
+                Err(error) if is_replaced(&error) => {
+                    self.lock().replaced = true;
+                    return;
+                }
+                // Joining again follows, and is told then.
+                Err(error) if error.reason() == Some(ErrorReason::SessionExpired) => {}
                 Err(error) => {
                     tracing::warn!(%error, "events of the session are missing");
                     self.count_anew(&session).await;
@@ -105,28 +130,55 @@ impl SharedNews {
         }
     }
 
+    /// Locks of this very peer from a session that broke off, as when the host starts the adapter anew: they
+    /// linger for a moment, waiting for this.
+    pub(crate) async fn take_over_locks(&self, session: &Session) {
+        let peer = session.peer();
+        let request = ListLocksRequest {
+            scope: peer.scope,
+            holder: peer.name,
+            page_size: 1000,
+            ..ListLocksRequest::default()
+        };
+        let Ok(answer) = session.list_locks(request).await else { return };
+        for lock in answer.locks.into_iter().filter(|lock| lock.session_id != peer.session_id) {
+            let request = AcquireLocksRequest {
+                mode: lock.mode,
+                ttl: lock.ttl,
+                reason: lock.reason,
+                ..AcquireLocksRequest::default()
+            };
+            self.take_again(session, lock.path, request).await;
+        }
+    }
+
     /// After the session began anew: its locks linger for this very peer, unless it was away for too long.
     async fn take_locks_again(&self, session: &Session) {
         let held = self.lock().locks.clone();
         for (path, lock) in held {
-            let left = lock.until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+            let left = lock.until.saturating_duration_since(Instant::now());
+            if left < Duration::from_secs(1) {
+                continue;
+            }
             let mode = if lock.shared { LockMode::Shared } else { LockMode::Exclusive };
             let request = AcquireLocksRequest {
-                paths: vec![path.clone()],
                 mode: mode.into(),
                 ttl: left.try_into().ok(),
                 reason: lock.reason,
                 ..AcquireLocksRequest::default()
             };
-            match session.acquire(request).await {
-                Ok(Acquired::Granted(locks)) => self.lock().granted(&locks),
-                Ok(Acquired::Refused(_)) => {
-                    self.lock().lose(path, "another agent took it while you were away");
-                }
-                Err(error) => {
-                    tracing::warn!(%error, path, "a lock could not be taken again");
-                    self.lock().lose(path, "it could not be taken again");
-                }
+            self.take_again(session, path, request).await;
+        }
+    }
+
+    async fn take_again(&self, session: &Session, path: String, request: AcquireLocksRequest) {
+        let request = AcquireLocksRequest { paths: vec![path.clone()], ..request };
+        match session.acquire(request).await {
+            Ok(Acquired::Granted(locks)) => self.lock().granted(&locks),
+            Ok(Acquired::Refused(_)) => self.lock().lose(path, "another agent took it while you were away"),
+            Err(error) => {
+                tracing::warn!(%error, path, "a lock could not be taken again");
+                self.lock().lose(path, "it could not be taken again");
             }
         }
     }
@@ -248,17 +300,20 @@ impl News {
     }
 
     /// Lines to append to an answer, each after `\n`; empty without news. What they tell is no longer news.
-    pub(crate) fn footer(&mut self) -> String {
+    /// `reached` says that the answer came from the broker, so that the connection is there.
+    pub(crate) fn footer(&mut self, reached: Reached) -> String {
         let mut out = String::new();
         if self.rejoined {
             _ = write!(out, "\n[mesh] your session had ended; you are {} again", self.me);
-        } else if self.interrupted {
-            out.push_str("\n[mesh] the connection to the broker was lost and is back; nothing was missed");
+            (self.rejoined, self.interrupted) = (false, false);
         }
-        if self.incomplete {
+        if self.interrupted && reached == Reached::Yes {
+            out.push_str("\n[mesh] the connection to the broker was lost and is back; nothing was missed");
+            self.interrupted = false;
+        }
+        if std::mem::take(&mut self.incomplete) {
             out.push_str("\n[mesh] some events are no longer kept: see mesh_who and mesh_locks");
         }
-        (self.rejoined, self.interrupted, self.incomplete) = (false, false, false);
         if let Some(why) = self.lost.values().next() {
             let paths = words(self.lost.keys(), NAMED);
             _ = write!(out, "\n[mesh] you lost the lock on {paths} ({why}). mesh_lock again before editing");
@@ -290,11 +345,21 @@ impl News {
     }
 }
 
+/// Whether the session ended because another process joined as this peer.
+fn replaces(batch: &EventBatch, session: &Session) -> bool {
+    batch.events.iter().any(|event| match &event.event {
+        Some(Kind::PeerLeft(left)) if left.cause() == LeaveCause::Replaced => {
+            left.session_id == session.peer().session_id
+        }
+        _ => false,
+    })
+}
+
 /// Own locks as `path (29m left)`.
 pub(crate) fn held_list(locks: &BTreeMap<String, Held>) -> String {
     let now = Instant::now();
     let item = |(path, held): (&String, &Held)| {
-        let left = span(held.until.saturating_duration_since(now));
+        let left = left(held.until.saturating_duration_since(now));
         format!("{} ({left} left)", word(path))
     };
     locks.iter().take(20).map(item).collect::<Vec<_>>().join(", ")
@@ -333,15 +398,18 @@ mod tests {
     #[tokio::test]
     async fn mail_is_told_once_and_again_when_it_grows() {
         let mut news = news();
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "");
         news.happened(&mail(5, "birch", &["me"], false));
         news.happened(&mail(6, "elm", &[], false));
         news.happened(&mail(7, "me", &[], false));
         news.happened(&mail(8, "elm", &["other"], false));
-        assert_eq!(news.footer(), "\n[mesh] 2 unread (newest from elm, birch): mesh_inbox");
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "\n[mesh] 2 unread (newest from elm, birch): mesh_inbox");
+        assert_eq!(news.footer(Reached::Yes), "");
         news.happened(&mail(9, "birch", &["me"], true));
-        assert_eq!(news.footer(), "\n[mesh] 3 unread (newest from birch, elm), URGENT: mesh_inbox now");
+        assert_eq!(
+            news.footer(Reached::Yes),
+            "\n[mesh] 3 unread (newest from birch, elm), URGENT: mesh_inbox now"
+        );
     }
 
     #[tokio::test]
@@ -349,23 +417,23 @@ mod tests {
         let mut news = news();
         news.happened(&mail(5, "birch", &["me"], false));
         news.shown(1, 6);
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "");
         // The event of a message that the answer already counted.
         news.happened(&mail(6, "elm", &["me"], false));
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "");
         news.happened(&mail(9, "fir", &["me"], false));
         // An older answer arrives late, then one after an acknowledgement.
         news.shown(0, 4);
-        assert_eq!(news.footer(), "\n[mesh] 2 unread (newest from fir): mesh_inbox");
+        assert_eq!(news.footer(Reached::Yes), "\n[mesh] 2 unread (newest from fir): mesh_inbox");
         news.shown(0, 10);
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "");
     }
 
     #[tokio::test]
     async fn mail_that_waited_is_told_at_the_first_answer() {
         let mut news = News { unread: 2, counted: 3, ..news() };
-        assert_eq!(news.footer(), "\n[mesh] 2 unread: mesh_inbox");
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "\n[mesh] 2 unread: mesh_inbox");
+        assert_eq!(news.footer(Reached::Yes), "");
     }
 
     #[tokio::test]
@@ -377,12 +445,12 @@ mod tests {
         news.happened(&unlocked(7, "other", "c", UnlockCause::Expired));
         news.happened(&unlocked(7, "me", "d", UnlockCause::Expired));
         assert_eq!(news.locks().keys().collect::<Vec<_>>(), ["c", "d"]);
-        let footer = news.footer();
+        let footer = news.footer(Reached::Yes);
         assert_eq!(
             footer,
             "\n[mesh] you lost the lock on a (its ttl ran out). mesh_lock again before editing"
         );
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "");
     }
 
     #[tokio::test]
@@ -393,8 +461,16 @@ mod tests {
         news.granted(&[lock("a", 8)]);
         news.rejoined = true;
         news.interrupted = true;
-        assert_eq!(news.footer(), "\n[mesh] your session had ended; you are me again");
-        assert_eq!(news.footer(), "");
+        assert_eq!(news.footer(Reached::Yes), "\n[mesh] your session had ended; you are me again");
+        assert_eq!(news.footer(Reached::Yes), "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_back_when_the_broker_answers() {
+        let mut news = News { interrupted: true, ..news() };
+        assert_eq!(news.footer(Reached::Unknown), "");
+        assert!(news.footer(Reached::Yes).contains("is back"));
+        assert_eq!(news.footer(Reached::Yes), "");
     }
 
     #[tokio::test]
@@ -404,6 +480,6 @@ mod tests {
             news.happened(&mail(revision, "birch", &["me"], false));
         }
         assert_eq!(news.since.len(), MAIL);
-        assert!(news.footer().contains("2000 unread"));
+        assert!(news.footer(Reached::Yes).contains("2000 unread"));
     }
 }

@@ -81,7 +81,9 @@ pub(crate) async fn status(joined: &Joined) -> Answer {
     let held = {
         let mut news = joined.news.lock();
         news.shown(inbox.unread, inbox.header.map(|header| header.revision).unwrap_or_default());
-        news.granted(&locks.locks);
+        // Those of a former session linger until they are taken over.
+        let held: Vec<_> = locks.locks.into_iter().filter(|lock| lock.session_id == me.session_id).collect();
+        news.granted(&held);
         held_list(news.locks())
     };
     let info = me.info.clone().unwrap_or_default();

@@ -79,6 +79,11 @@ pub(crate) fn span(span: Duration) -> String {
     }
 }
 
+/// What is left of a span, never shown as nothing before it is over.
+pub(crate) fn left(left: Duration) -> String {
+    span(left + Duration::from_millis(999))
+}
+
 /// How long ago a time of the broker's clock was. Clocks may differ, so the future counts as now.
 pub(crate) fn age<T>(time: Option<T>) -> String
 where
@@ -87,7 +92,10 @@ where
     let time = time.and_then(|time| SystemTime::try_from(time).ok());
     time.map_or_else(
         || "some time ago".into(),
-        |time| span(SystemTime::now().duration_since(time).unwrap_or_default()) + " ago",
+        |time| match SystemTime::now().duration_since(time) {
+            Ok(ago) if ago.as_secs() > 0 => span(ago) + " ago",
+            Ok(_) | Err(_) => "just now".into(),
+        },
     )
 }
 

@@ -46,12 +46,12 @@ fn mail() -> Vec<Tool> {
     let send = json!({
         "to": text("name; a,b; * = all"),
         "body": text(""),
-        "reply_to": number("message's number"),
+        "reply_to": number("message number"),
         "intent": {"type": "string", "enum": ["inform", "request", "ack"]},
         "urgent": flag(""),
     });
     let inbox = json!({
-        "after": number("message's number"),
+        "after": number("message number"),
         "ack": flag("mark these and older read"),
         "limit": number(""),
         "wait_seconds": number("max 50"),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{Answer, Args, Failure};
 use crate::host::Host;
 use crate::member::{Caller, Member};
+use crate::news::Reached;
 use crate::stdio::Watched;
 use crate::{Options, events, locks, mail, memory, presence, schema};
 
@@ -155,12 +156,13 @@ impl ServerHandler for Adapter {
             let message = format!("there is no tool {:?}; tools/list names them", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
-        let text = |text: &str| vec![ContentBlock::text(text.to_owned() + &self.member.footer())];
-        Ok(match answer {
-            Ok(answer) => CallToolResult::success(text(&answer)),
-            Err(failure) => CallToolResult::error(text(failure.text())),
-        }
-        .into())
+        let content =
+            |text: &str, reached| vec![ContentBlock::text(text.to_owned() + &self.member.footer(reached))];
+        let result = match answer {
+            Ok(text) => CallToolResult::success(content(&text, Reached::Yes)),
+            Err(failure) => CallToolResult::error(content(failure.text(), Reached::Unknown)),
+        };
+        Ok(result.into())
     }
 
     /// Nothing here ever changes by itself, but clients that ask should not have to ask again.
