@@ -68,15 +68,11 @@ async fn list(joined: &Joined, request: ListEventsRequest) -> Result<ListEventsR
 
 fn rendered(answer: &ListEventsResponse) -> String {
     let mut page = Page::default();
-    let mut next = answer.next_start_revision.saturating_sub(1);
-    let mut more = answer.more;
-    for (number, batch) in answer.batches.iter().enumerate() {
-        if !page.push(&lines(batch)) {
-            next = answer.batches[number - 1].revision;
-            more = true;
-            break;
-        }
-    }
+    let shown = answer.batches.iter().take_while(|batch| page.push(&lines(batch)));
+    let (number, last) = shown.fold((0, 0), |(number, _), batch| (number + 1, batch.revision));
+    let all = number == answer.batches.len();
+    let next = if all { answer.next_start_revision.saturating_sub(1) } else { last };
+    let more = answer.more || !all;
     let nothing = if answer.batches.is_empty() { "no events. " } else { "" };
     let more = if more { "more" } else { "later ones" };
     page.close(&format!("{nothing}{more}: mesh_events {{after: {next}}}"))

@@ -141,7 +141,7 @@ fn granted(locks: &[Lock]) -> String {
     }
     let each = groups.into_iter().map(|((token, left, shared), paths)| {
         let shared = if shared { ", shared" } else { "" };
-        format!("locked {} for {left} (token {token}{shared})", words(paths, 100))
+        format!("locked {} for {left} (token {token}{shared})", words(paths, 20))
     });
     each.collect::<Vec<_>>().join("\n")
 }

@@ -23,6 +23,8 @@ use crate::render::{duration, left, word, words};
 
 /// Unread messages remembered one by one; older ones are only counted.
 const MAIL: usize = 1000;
+/// Own locks listed in an answer.
+const LISTED: usize = 20;
 /// Senders and paths named in a footer.
 const NAMED: usize = 3;
 
@@ -362,7 +364,11 @@ pub(crate) fn held_list(locks: &BTreeMap<String, Held>) -> String {
         let left = left(held.until.saturating_duration_since(now));
         format!("{} ({left} left)", word(path))
     };
-    locks.iter().take(20).map(item).collect::<Vec<_>>().join(", ")
+    let mut out = locks.iter().take(LISTED).map(item).collect::<Vec<_>>().join(", ");
+    if locks.len() > LISTED {
+        _ = write!(out, " and {} more", locks.len() - LISTED);
+    }
+    out
 }
 
 #[cfg(test)]
