@@ -41,6 +41,12 @@ impl Broker {
         self.end(Signal::KILL);
     }
 
+    /// Waits until it has ended by itself.
+    #[must_use]
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().expect("the broker ends").code()
+    }
+
     /// Asks it to end with SIGTERM and waits; the exit code tells whether it was orderly.
     #[must_use]
     pub fn terminate(mut self) -> Option<i32> {
@@ -57,9 +63,8 @@ impl Broker {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("signal to the broker");
+    fn signal(&self, which: Signal) {
+        signal(self.child.id(), which);
     }
 
     fn end(&mut self, signal: Signal) -> Option<i32> {
@@ -77,9 +82,26 @@ impl Drop for Broker {
 }
 
 /// Kills a process that may be anyone's child, or gone.
-pub(crate) fn kill(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-    if kill_process(pid, Signal::KILL).is_ok() {
-        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+pub fn kill(pid: u32) {
+    let Some(id) = process(pid) else { return };
+    if kill_process(id, Signal::KILL).is_ok() {
+        let _ = waitpid(Some(id), WaitOptions::NOHANG);
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, signal: Signal) {
+    kill_process(process(pid).expect("a process id"), signal).expect("signal");
+}
+
+/// Whether a process exists; one that has ended and was not waited for does not count.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name in parentheses, which may hold anything, comes the state.
+    state.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+fn process(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
 }

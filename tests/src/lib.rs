@@ -5,17 +5,24 @@
 
 #![expect(clippy::expect_used, reason = "a harness that cannot set up its test must stop it")]
 
+mod answer;
+mod ask;
 mod broker;
+mod log;
 mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mesh_client::{Autostart, Client, Config, Home, JoinOptions, Session, Token};
+use mesh_client::{Autostart, Client, Config, Endpoint, Home, JoinOptions, Liveness, Session, Token};
 use tempfile::TempDir;
 
-pub use broker::Broker;
-pub use wait::{Followed, follow, within};
+pub use answer::{refused, status_refused};
+pub use ask::{broadcast, get, lock, message, put, seconds, share};
+pub use broker::{Broker, is_running, kill, signal};
+pub use log::{commit_millis, events, history};
+pub use rustix::process::Signal;
+pub use wait::{Followed, follow, follow_with, within};
 
 /// The scope that tests use unless they say otherwise.
 pub const SCOPE: &str = "example.com/acme/app";
@@ -29,7 +36,8 @@ pub fn meshctl() -> PathBuf {
     let this = std::env::current_exe().expect("path of the test binary");
     let profile = this.ancestors().nth(2).expect("test binaries lie in target/PROFILE/deps");
     let found = [profile.join("meshctl"), profile.join("../meshctl")].into_iter().find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("no meshctl in {}; run `cargo build --workspace` first", profile.display()))
+    found
+        .unwrap_or_else(|| panic!("no meshctl in {}; run `cargo build --workspace` first", profile.display()))
 }
 
 /// A mesh with a home of its own. Dropping it ends its broker and removes the home.
@@ -89,7 +97,7 @@ impl Mesh {
     /// A client over TCP, with any token.
     #[must_use]
     pub fn tcp_client_with(&self, endpoint: &str, token: &str) -> Client {
-        let endpoint = mesh_client::Endpoint::parse(endpoint).expect("endpoint");
+        let endpoint = Endpoint::parse(endpoint).expect("endpoint");
         let token = Some(Token::parse(token).expect("token"));
         let config = Config { endpoint, token, autostart: Autostart::Never, ..Config::local(self.home()) };
         Client::new(config).expect("client")
@@ -98,6 +106,11 @@ impl Mesh {
     /// Joins the test scope under a name, with a stream that keeps the session.
     pub async fn join(&self, name: &str) -> Session {
         Session::join(&self.client(), options(name)).await.expect("join")
+    }
+
+    /// Joins the test scope under a name, with nothing that keeps the session but its calls.
+    pub async fn join_unattended(&self, name: &str) -> Session {
+        Session::join(&self.client(), unattended(name)).await.expect("join")
     }
 
     /// `meshctl` in this mesh, with an environment of its own.
@@ -116,6 +129,24 @@ impl Mesh {
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.meshctl(arguments).output().expect("meshctl runs")
     }
+
+    /// Starts `meshctl` and leaves it running, with its output to be read; it is killed when it is dropped.
+    #[must_use]
+    pub fn spawn(&self, arguments: &[&str]) -> tokio::process::Child {
+        let mut command = tokio::process::Command::from(self.meshctl(arguments));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().expect("meshctl starts")
+    }
+
+    /// The process id of the broker that serves this home, whoever started it.
+    #[must_use]
+    pub fn broker_pid(&self) -> Option<u32> {
+        // A broker holds its lock while it lives; without that check its number might be another process's by now.
+        let home = self.home();
+        let lock = std::fs::File::open(home.broker_lock_path());
+        let lives = lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+        home.broker_record().filter(|_| lives).map(|record| record.pid)
+    }
 }
 
 impl Default for Mesh {
@@ -126,13 +157,9 @@ impl Default for Mesh {
 
 impl Drop for Mesh {
     fn drop(&mut self) {
-        // A broker that a client of the test has started is not a child of the test. It holds its lock while it
-        // lives; without that check its number might be another process's by now.
-        let home = self.home();
-        let lock = std::fs::File::open(home.broker_lock_path());
-        let lives = lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
-        if let Some(record) = home.broker_record().filter(|_| lives) {
-            broker::kill(record.pid);
+        // A broker that a client of the test has started is not a child of the test.
+        if let Some(pid) = self.broker_pid() {
+            kill(pid);
         }
     }
 }
@@ -146,4 +173,10 @@ pub fn options(name: &str) -> JoinOptions {
         resume_key: Some(format!("test:{name}")),
         ..JoinOptions::default()
     }
+}
+
+/// As [`options`], with nothing that keeps the session but its calls.
+#[must_use]
+pub fn unattended(name: &str) -> JoinOptions {
+    JoinOptions { liveness: Liveness::Unattended, ..options(name) }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mesh_client::proto::EventBatch;
 use mesh_client::proto::event::Event;
+use mesh_client::proto::{EventBatch, LeaveCause, UnlockCause};
 use mesh_client::{Client, Watch, WatchItem, WatchOptions};
 
 /// How long anything in a test may take before the test is stuck. Never part of an assertion.
@@ -27,17 +27,19 @@ pub struct Followed {
 
 /// Follows all scopes from a revision on (0: from now), and returns once the stream is open.
 pub async fn follow(client: &Client, start_revision: u64) -> Followed {
-    let watch = client.watch(WatchOptions { start_revision, ..WatchOptions::default() });
-    let mut followed = Followed { watch, seen: Vec::new() };
-    within("an open stream", async {
-        while !matches!(followed.item().await, WatchItem::Created) {}
-    })
-    .await;
+    follow_with(client, WatchOptions { start_revision, ..WatchOptions::default() }).await
+}
+
+/// Follows what the options say, and returns once the stream is open.
+pub async fn follow_with(client: &Client, options: WatchOptions) -> Followed {
+    let mut followed = Followed { watch: client.watch(options), seen: Vec::new() };
+    within("an open stream", async { while !matches!(followed.item().await, WatchItem::Created) {} }).await;
     followed
 }
 
 impl Followed {
-    async fn item(&mut self) -> WatchItem {
+    /// The next item, whatever it is.
+    pub async fn item(&mut self) -> WatchItem {
         let item = self.watch.next().await.expect("the watch goes on").expect("the watch does not fail");
         if let WatchItem::Batch(batch) = &item {
             self.seen.push(batch.clone());
@@ -71,6 +73,33 @@ impl Followed {
         .await
     }
 
+    /// Reads on until everything up to a revision was delivered.
+    pub async fn reach(&mut self, revision: u64) {
+        within("a revision of the stream", async {
+            while self.watch.cursor().revision < revision {
+                self.item().await;
+            }
+        })
+        .await;
+    }
+
+    /// Reads on until a session of the peer ends, and returns why.
+    pub async fn until_left(&mut self, peer: &str) -> (EventBatch, LeaveCause) {
+        self.until(&format!("the end of {peer}"), |event| {
+            if let Event::PeerLeft(left) = event { (left.name == peer).then(|| left.cause()) } else { None }
+        })
+        .await
+    }
+
+    /// Reads on until a lock on the path ends, and returns why.
+    pub async fn until_unlocked(&mut self, path: &str) -> (EventBatch, UnlockCause) {
+        self.until(&format!("the end of the lock on {path}"), |event| {
+            let Event::FileUnlocked(ended) = event else { return None };
+            ended.paths.iter().any(|ended| ended == path).then(|| ended.cause())
+        })
+        .await
+    }
+
     /// Checks what holds for every unfiltered stream: revisions rise, and no scope's sequence has a gap.
     pub fn assert_gapless(&self) {
         let mut scopes = std::collections::BTreeMap::new();
@@ -78,7 +107,8 @@ impl Followed {
         for batch in &self.seen {
             assert!(batch.revision > last, "revision {} after {last}", batch.revision);
             last = batch.revision;
-            if let Some((sequence, revision)) = scopes.insert(&batch.scope, (batch.sequence, batch.revision)) {
+            if let Some((sequence, revision)) = scopes.insert(&batch.scope, (batch.sequence, batch.revision))
+            {
                 assert_eq!(batch.sequence, sequence + 1, "sequence of {}", batch.scope);
                 assert_eq!(batch.prev_revision, revision, "previous revision in {}", batch.scope);
             }
