@@ -13,6 +13,9 @@
 //! is judged by its holder's session. Digests keep keys short whatever callers choose as names; the names are in
 //! the values. The values are postcard; the store wraps each in a format version and a checksum.
 
+#[cfg(test)]
+mod tests;
+
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::record::{LogRecord, Record, RecordKey, Write};
 use mesh_core::revision::Revision;
