@@ -2,6 +2,9 @@
 //!
 //! Owned by the writer; rebuilt from the event history, which is the idempotency log.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::command::Request;

@@ -6,6 +6,8 @@ pub mod locks;
 pub mod messages;
 mod names;
 pub mod peers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -116,7 +116,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<Index>().prop_map(Op::Expire),
         3 => who().prop_map(Op::Touch),
         12 => span().prop_map(Op::Wait),
-        2 => Just(Op::Restart),
+        3 => Just(Op::Restart),
     ]
 }
 

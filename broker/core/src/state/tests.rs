@@ -1,0 +1,143 @@
+//! The subtle rules, one by one. The property test against a naive model covers their interplay.
+
+mod entries;
+mod locks;
+mod messages;
+mod peers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Decision, State};
+use crate::command::{Acquire, Command, Join, Request, Send};
+use crate::event::Event;
+use crate::id::{MessageId, PeerName, ResumeKey, ScopeId, SessionId};
+use crate::outcome::Outcome;
+use crate::record::{
+    Intent, LockMode, LogRecord, PeerInfo, PeerRecord, Recipients, Record, RecordKey, Write,
+};
+use crate::rejection::Rejection;
+use crate::target::Target;
+use crate::time::{Millis, Now, Timestamp, WallTime};
+
+/// A mesh with one scope, a clock, its log and what a store would hold.
+#[derive(Default)]
+struct Mesh {
+    state: State,
+    now: u64,
+    serial: u64,
+    log: Vec<Arc<LogRecord>>,
+    stored: BTreeMap<RecordKey, Record>,
+}
+
+impl Mesh {
+    fn ask(&mut self, request: &Request) -> Result<Outcome, Rejection> {
+        let now = Now { at: Timestamp(self.now), wall: WallTime(self.now) };
+        let transaction = match self.state.decide(request, now)? {
+            Decision::Answer(outcome) => return Ok(outcome),
+            Decision::Commit(transaction) => transaction,
+        };
+        for write in &transaction.writes {
+            match write {
+                Write::Put(record) => self.stored.insert(record.key(), record.clone()),
+                Write::Delete(key) => self.stored.remove(key),
+            };
+        }
+        self.state.apply_transaction(&transaction, Timestamp(self.now));
+        self.log.push(transaction.log);
+        Ok(transaction.outcome)
+    }
+
+    fn by(&mut self, caller: SessionId, command: Command) -> Result<Outcome, Rejection> {
+        self.ask(&Request { caller: Some(caller), ..Request::internal(command) })
+    }
+
+    fn pass(&mut self, span: Millis) {
+        self.now += span.0;
+        while let Some(due) = self.state.due(Timestamp(self.now)) {
+            self.ask(&Request::internal(Command::Expire(due))).unwrap();
+        }
+    }
+
+    /// Starts again from what is stored.
+    fn restart(&mut self) {
+        let revision = self.state.revision();
+        self.state = State::default();
+        for record in self.stored.values() {
+            self.state.apply(&Write::Put(record.clone()), Timestamp(self.now));
+        }
+        self.state.advance(revision);
+    }
+
+    fn id(&mut self) -> Uuid {
+        self.serial += 1;
+        Uuid::from_u64_pair(0, self.serial)
+    }
+
+    /// A join with a lease of an hour.
+    fn joining(&mut self, who: Option<&str>, key: Option<&str>) -> Join {
+        Join {
+            scope: scope(),
+            name: who.map(name),
+            resume_key: key.map(|key| ResumeKey::parse(key).unwrap()),
+            info: PeerInfo::default(),
+            ttl: Millis::minutes(60),
+            session: SessionId(self.id()),
+            name_seed: 5,
+        }
+    }
+
+    fn try_join(&mut self, who: Option<&str>, key: Option<&str>) -> Result<Arc<PeerRecord>, Rejection> {
+        let join = self.joining(who, key);
+        let outcome = self.ask(&Request::internal(Command::Join(join)))?;
+        let Outcome::Joined { peer, .. } = outcome else { panic!("{outcome:?}") };
+        Ok(peer)
+    }
+
+    fn join(&mut self, who: &str) -> SessionId {
+        session(&self.try_join(Some(who), Some(who)).unwrap())
+    }
+
+    fn lock(&mut self, caller: SessionId, mode: LockMode, on: &[&str]) -> Outcome {
+        let targets = on.iter().map(|text| target(text)).collect();
+        let (ttl, reason) = (Millis::minutes(30), String::new());
+        self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason })).unwrap()
+    }
+
+    fn send(&mut self, caller: SessionId, to: Recipients) -> Result<Outcome, Rejection> {
+        let id = MessageId(self.id());
+        let (body, reply_to, intent) = ("hello".into(), None, Intent::Inform);
+        self.by(caller, Command::Send(Send { id, to, body, reply_to, intent, urgent: false }))
+    }
+
+    fn unread(&self, who: &str) -> u32 {
+        self.state.messages.unread(self.state.peers.get(&scope(), &name(who)).unwrap())
+    }
+
+    /// The events since this was last asked.
+    fn events(&mut self) -> Vec<Event> {
+        self.log.drain(..).flat_map(|log| log.events.clone()).collect()
+    }
+}
+
+fn scope() -> ScopeId {
+    ScopeId::parse("acme/app").unwrap()
+}
+
+fn name(text: &str) -> PeerName {
+    PeerName::parse(text).unwrap()
+}
+
+fn target(text: &str) -> Target {
+    Target::parse("path", text).unwrap()
+}
+
+fn session(peer: &PeerRecord) -> SessionId {
+    peer.session.as_ref().unwrap().id
+}
+
+fn to(names: &[&str]) -> Recipients {
+    Recipients::Direct(names.iter().map(|text| name(text)).collect())
+}

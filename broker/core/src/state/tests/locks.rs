@@ -1,0 +1,260 @@
+use super::{Mesh, name, scope, target};
+use crate::command::Command;
+use crate::event::{Event, LeaveCause, UnlockCause};
+use crate::id::SessionId;
+use crate::limits::{self, LOCK_DELAY};
+use crate::outcome::Outcome;
+use crate::record::LockMode::{Exclusive, Shared};
+use crate::record::{LockMode, LockRecord};
+use crate::rejection::Rejection;
+use crate::time::{Millis, Timestamp};
+
+fn only(outcome: Outcome) -> LockRecord {
+    let Outcome::Granted { locks } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(locks.len(), 1);
+    LockRecord::clone(&locks[0])
+}
+
+fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Conflicts(conflicts) if !conflicts.is_empty())
+}
+
+fn remaining(mesh: &Mesh, lock: &LockRecord) -> Millis {
+    mesh.state.lock_status(lock, Timestamp(mesh.now)).1
+}
+
+fn ended(session: SessionId, cause: LeaveCause) -> crate::command::Request {
+    crate::command::Request::internal(Command::End { session, cause })
+}
+
+/// How many locks ended together, and why, since this was last asked.
+fn unlocks(mesh: &mut Mesh) -> Vec<(usize, UnlockCause)> {
+    let mut found = Vec::new();
+    for event in mesh.events() {
+        if let Event::FileUnlocked { targets, cause, .. } = event {
+            found.push((targets.len(), cause));
+        }
+    }
+    found
+}
+
+#[test]
+fn taking_an_own_lock_again_renews_it_and_keeps_its_token() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let first = only(mesh.lock(ann, Exclusive, &["a"]));
+    mesh.pass(Millis::minutes(20));
+    mesh.events();
+    let second = only(mesh.lock(ann, Exclusive, &["a"]));
+    assert_eq!(second.token, first.token);
+    assert_eq!(remaining(&mesh, &second), Millis::minutes(30));
+    assert_eq!(mesh.events(), [], "it is not news");
+}
+
+#[test]
+fn a_shared_lock_is_upgraded_when_nobody_shares_it() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    let shared = only(mesh.lock(ann, Shared, &["a"]));
+    mesh.lock(bob, Shared, &["/"]);
+    assert!(is_refused(&mesh.lock(ann, Exclusive, &["a"])));
+    mesh.by(bob, Command::Release { targets: Vec::new() }).unwrap();
+    let upgraded = only(mesh.lock(ann, Exclusive, &["a"]));
+    assert_eq!(upgraded.mode, Exclusive);
+    assert!(upgraded.token > shared.token);
+    assert!(is_refused(&mesh.lock(bob, Shared, &["a"])));
+}
+
+#[test]
+fn asking_to_share_what_one_holds_exclusively_changes_nothing() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    let held = only(mesh.lock(ann, Exclusive, &["a"]));
+    let again = only(mesh.lock(ann, Shared, &["a"]));
+    assert_eq!((again.mode, again.token), (Exclusive, held.token));
+    assert!(is_refused(&mesh.lock(bob, Shared, &["a"])));
+}
+
+#[test]
+fn locks_exclude_each_other_by_mode_and_overlap() {
+    let table = [
+        (Exclusive, "src/", Exclusive, "src/a.rs", false),
+        (Exclusive, "src/a.rs", Shared, "src/", false),
+        (Shared, "/", Exclusive, "src/a.rs", false),
+        (Shared, "src/", Shared, "src/a.rs", true),
+        (Exclusive, "src/", Exclusive, "src", true),
+        (Exclusive, "src/", Exclusive, "src0", true),
+        (Exclusive, "src/a/", Exclusive, "src/b/", true),
+    ];
+    for (held, on, asked, at, granted) in table {
+        let mut mesh = Mesh::default();
+        let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+        mesh.lock(ann, held, &[on]);
+        let outcome = mesh.lock(bob, asked, &[at]);
+        assert_eq!(!is_refused(&outcome), granted, "{held:?} {on} against {asked:?} {at}");
+    }
+}
+
+#[test]
+fn a_set_of_targets_is_granted_wholly_or_not_at_all() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.lock(ann, Exclusive, &["b"]);
+    mesh.events();
+    let Outcome::Conflicts(conflicts) = mesh.lock(bob, Exclusive, &["a", "b", "c"]) else {
+        panic!("granted")
+    };
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((&conflicts[0].target, &conflicts[0].lock.holder), (&target("b"), &name("ann")));
+    assert_eq!(mesh.state.locks.count(), 1);
+    assert_eq!(mesh.events(), []);
+}
+
+#[test]
+fn a_refusal_names_at_most_a_hundred_locks() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    for n in 0..120 {
+        mesh.lock(ann, Exclusive, &[&format!("src/{n}")]);
+    }
+    let Outcome::Conflicts(conflicts) = mesh.lock(bob, Shared, &["/"]) else { panic!("granted") };
+    assert_eq!(conflicts.len(), limits::TARGETS);
+}
+
+#[test]
+fn locks_of_a_lost_session_linger_for_the_delay() {
+    for cause in [LeaveCause::Disconnected, LeaveCause::Expired] {
+        let mut mesh = Mesh::default();
+        let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+        let lock = only(mesh.lock(ann, Exclusive, &["a"]));
+        mesh.ask(&ended(ann, cause)).unwrap();
+        assert_eq!(mesh.state.lock_status(&lock, Timestamp(mesh.now)), (true, LOCK_DELAY));
+        mesh.pass(Millis(LOCK_DELAY.0 - 1));
+        let Outcome::Conflicts(conflicts) = mesh.lock(bob, Exclusive, &["a"]) else { panic!("granted") };
+        assert!(conflicts[0].lingering && conflicts[0].remaining == Millis(1), "{conflicts:?}");
+        mesh.events();
+        mesh.pass(Millis(1));
+        assert_eq!(unlocks(&mut mesh), [(1, UnlockCause::SessionEnded)]);
+        assert!(!is_refused(&mesh.lock(bob, Exclusive, &["a"])));
+    }
+}
+
+#[test]
+fn the_same_peer_takes_a_lingering_lock_up_again() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let lock = only(mesh.lock(ann, Exclusive, &["a"]));
+    mesh.ask(&ended(ann, LeaveCause::Disconnected)).unwrap();
+    let again = mesh.join("ann");
+    mesh.pass(Millis(LOCK_DELAY.0 - 1));
+    let taken = only(mesh.lock(again, Exclusive, &["a"]));
+    assert!(taken.token > lock.token);
+    mesh.pass(LOCK_DELAY);
+    assert_eq!(
+        mesh.state.lock_status(&taken, Timestamp(mesh.now)),
+        (false, Millis(1_800_000 - LOCK_DELAY.0))
+    );
+}
+
+#[test]
+fn coming_back_alone_does_not_keep_a_lingering_lock() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.lock(ann, Exclusive, &["a"]);
+    let again = mesh.join("ann");
+    let renew = |targets| Command::Renew { targets, ttl: None };
+    let refused = mesh.by(again, renew(vec![target("a")]));
+    assert_eq!(refused, Err(Rejection::LockNotHeld { path: target("a") }));
+    assert_eq!(mesh.by(again, renew(Vec::new())), Ok(Outcome::Renewed { locks: Vec::new() }));
+    mesh.pass(LOCK_DELAY);
+    assert_eq!(mesh.state.locks.count(), 0);
+}
+
+#[test]
+fn a_lock_whose_ttl_is_shorter_than_the_delay_ends_with_its_ttl() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.lock(ann, Exclusive, &["a"]);
+    mesh.by(ann, Command::Renew { targets: Vec::new(), ttl: Some(Millis::seconds(3)) }).unwrap();
+    mesh.ask(&ended(ann, LeaveCause::Disconnected)).unwrap();
+    mesh.pass(Millis::seconds(3));
+    assert_eq!(mesh.state.locks.count(), 0);
+}
+
+#[test]
+fn leaving_frees_locks_at_once_however_many() {
+    let mut mesh = Mesh::default();
+    let before = mesh.join("ann");
+    mesh.lock(before, Exclusive, &["z/lingering"]);
+    let ann = mesh.join("ann");
+    for n in 0..250 {
+        mesh.lock(ann, Exclusive, &[&format!("src/{n}")]);
+    }
+    mesh.events();
+    mesh.by(ann, Command::Leave).unwrap();
+    mesh.pass(Millis::ZERO);
+    assert_eq!(mesh.state.locks.count(), 0);
+    let ends = unlocks(&mut mesh);
+    assert!(ends.iter().all(|(many, cause)| *many <= 100 && *cause == UnlockCause::Left), "{ends:?}");
+    assert_eq!(ends.iter().map(|(many, _)| many).sum::<usize>(), 251);
+}
+
+#[test]
+fn a_leave_that_a_crash_cut_short_is_finished_after_it() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    for n in 0..150 {
+        mesh.lock(ann, Exclusive, &[&format!("src/{n}")]);
+    }
+    mesh.by(ann, Command::Leave).unwrap();
+    mesh.restart();
+    mesh.events();
+    mesh.pass(Millis::ZERO);
+    assert_eq!(mesh.state.locks.count(), 0);
+    assert_eq!(unlocks(&mut mesh), [(50, UnlockCause::Left)]);
+}
+
+#[test]
+fn releasing_all_releases_a_hundred_a_call() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    for n in 0..130 {
+        mesh.lock(ann, Shared, &[&format!("src/{n}")]);
+    }
+    for (count, left) in [(100, 30), (30, 0), (0, 0)] {
+        let outcome = mesh.by(ann, Command::Release { targets: Vec::new() }).unwrap();
+        let Outcome::Released { targets, remaining } = outcome else { panic!("{outcome:?}") };
+        assert_eq!((targets.len(), remaining), (count, left));
+    }
+}
+
+#[test]
+fn nothing_is_released_or_renewed_when_one_target_is_not_held() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let lock = only(mesh.lock(ann, Exclusive, &["a"]));
+    mesh.pass(Millis::minutes(1));
+    let targets = || vec![target("a"), target("b")];
+    let missing = Err(Rejection::LockNotHeld { path: target("b") });
+    assert_eq!(mesh.by(ann, Command::Release { targets: targets() }), missing);
+    assert_eq!(mesh.by(ann, Command::Renew { targets: targets(), ttl: None }), missing);
+    assert_eq!(remaining(&mesh, &lock), Millis::minutes(29));
+}
+
+#[test]
+fn a_peer_may_hold_only_so_many_locks() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let acquire = |n: usize| {
+        let targets = (n..n + 100).map(|n| target(&format!("src/{n}"))).collect();
+        let (mode, ttl, reason) = (LockMode::Shared, Millis::minutes(30), String::new());
+        Command::Acquire(crate::command::Acquire { targets, mode, ttl, reason })
+    };
+    for n in (0..limits::LOCKS_PER_PEER).step_by(100) {
+        mesh.by(ann, acquire(n)).unwrap();
+    }
+    let refused = mesh.by(ann, acquire(limits::LOCKS_PER_PEER - 99));
+    assert!(matches!(refused, Err(Rejection::LimitReached { limit: limits::LOCKS_PER_PEER, .. })));
+    assert!(mesh.by(ann, acquire(0)).is_ok(), "own locks are renewed at the limit");
+    assert_eq!(mesh.state.locks.get(&scope(), &target("src/10000"), &name("ann")), None);
+}
