@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
+use mesh_core::event::{Event, LeaveCause};
+use mesh_core::id::SessionId;
 use mesh_core::record::{EntryRecord, LockRecord, LogRecord, PeerRecord};
 use mesh_core::revision::Revision;
 use mesh_core::time::Millis;
@@ -53,6 +55,10 @@ pub(super) struct Watcher {
     silence: Duration,
     /// When the silence has lasted long enough.
     progress_at: Instant,
+    /// The session whose stream this is.
+    session: Option<SessionId>,
+    /// How that session ended, once its end was looked at.
+    ended: Option<LeaveCause>,
     _count: OpenWatch,
     _attachment: Option<Attachment>,
 }
@@ -111,6 +117,8 @@ impl Watcher {
             silence,
             progress_at: Instant::now() + silence,
             mesh: mesh.clone(),
+            session: caller.session,
+            ended: None,
             _count: count,
             _attachment: attachment,
         })
@@ -149,6 +157,9 @@ impl Watcher {
 
     async fn follow(&mut self) -> Result<pb::WatchResponse, Refusal> {
         loop {
+            if let Some(cause) = self.ended {
+                return Err(Rejection::SessionExpired { cause: Some(cause) }.into());
+            }
             if let Some(batch) = self.pass_over() {
                 return Ok(self.item(self.looked_at, Payload::Events(batch)));
             }
@@ -170,8 +181,9 @@ impl Watcher {
     fn pass_over(&mut self) -> Option<pb::EventBatch> {
         for log in self.chunk.by_ref() {
             self.looked_at = log.revision;
+            self.ended = self.session.and_then(|session| end_of(session, &log));
             let batch = self.filter.batch(&log);
-            if batch.is_some() {
+            if batch.is_some() || self.ended.is_some() {
                 return batch;
             }
         }
@@ -209,4 +221,12 @@ impl Snapshot {
         }
         self.entries.next().map(|entry| Item::Entry(entries::entry(&entry)))
     }
+}
+
+/// How the session ended, if it ended in this transaction.
+fn end_of(session: SessionId, log: &LogRecord) -> Option<LeaveCause> {
+    log.events.iter().find_map(|event| {
+        let Event::PeerLeft { session: ended, cause, .. } = event else { return None };
+        (*ended == session).then_some(*cause)
+    })
 }

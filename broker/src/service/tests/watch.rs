@@ -245,3 +245,23 @@ async fn an_open_stream_keeps_the_session_and_its_end_is_noticed() {
     assert_eq!(reason(fox.events().watch(from(0)).await), "SESSION_EXPIRED");
     assert_eq!(broker.mesh.watches.count(), 1, "a refused stream does not count");
 }
+
+#[tokio::test]
+async fn the_stream_of_a_session_ends_after_the_session_did() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    // Also one whose filter hides the event that ends it.
+    let hidden = pb::EventFilter { types: vec![pb::EventType::MessageSent.into()], ..Default::default() };
+    let mut quiet = watch(&fox, pb::WatchRequest { filter: Some(hidden), ..from(0) }).await;
+    let mut open = watch(&fox, from(0)).await;
+    next(&mut quiet).await;
+    next(&mut open).await;
+    fox.leave().await;
+    let left = batch(&mut open).await;
+    assert!(matches!(left.events[0].event, Some(Event::PeerLeft(_))), "{left:?}");
+    for stream in [&mut open, &mut quiet] {
+        let (_, reason, metadata) = refusal(soon(stream.message()).await);
+        assert_eq!(reason, "SESSION_EXPIRED");
+        assert_eq!(metadata, [("cause".to_owned(), "LEFT".to_owned())]);
+    }
+}
