@@ -17,8 +17,11 @@ use tokio::sync::watch;
 use crate::records;
 use crate::store::{Store, StoreError};
 
-/// Transactions that a reader takes at a time.
+/// Transactions that a reader takes at a time, and about how many bytes of them.
 const CHUNK: u64 = 256;
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// About how many bytes of recent transactions are kept in memory.
+const RING_BYTES: usize = 32 * 1024 * 1024;
 
 /// Why the log cannot be read on.
 #[derive(Debug, Error)]
@@ -58,6 +61,8 @@ pub struct Publisher {
 struct Ring {
     /// Consecutive revisions, the newest last.
     recent: VecDeque<Arc<LogRecord>>,
+    /// About how many bytes they take.
+    bytes: usize,
     capacity: usize,
     /// Oldest revision in the store; one past the newest when there is none.
     oldest: Revision,
@@ -79,7 +84,10 @@ pub fn open(
     head: Revision,
     capacity: usize,
 ) -> (EventLog, Publisher) {
-    let ring = Arc::new(RwLock::new(Ring { recent, capacity, oldest }));
+    let bytes = recent.iter().map(|log| log.weight()).sum();
+    let mut ring = Ring { recent, bytes, capacity, oldest };
+    ring.shrink();
+    let ring = Arc::new(RwLock::new(ring));
     let (sender, receiver) = watch::channel(head);
     (EventLog { ring: ring.clone(), head: receiver, store }, Publisher { ring, head: sender })
 }
@@ -88,9 +96,11 @@ impl Publisher {
     /// Makes durable transactions visible, and wakes the readers once.
     pub fn publish(&self, batch: impl Iterator<Item = Arc<LogRecord>>) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        ring.recent.extend(batch);
-        let surplus = ring.recent.len().saturating_sub(ring.capacity);
-        ring.recent.drain(..surplus);
+        for log in batch {
+            ring.bytes += log.weight();
+            ring.recent.push_back(log);
+        }
+        ring.shrink();
         let Some(head) = ring.recent.back().map(|log| log.revision) else { return };
         // The slot of each new transaction was that of an old one.
         ring.oldest = ring.oldest.max(Revision((head.0 + 1).saturating_sub(HISTORY_SLOTS)));
@@ -103,7 +113,22 @@ impl Publisher {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         ring.oldest = ring.oldest.max(oldest);
         while ring.recent.front().is_some_and(|log| log.revision < oldest) {
-            ring.recent.pop_front();
+            ring.drop_oldest();
+        }
+    }
+}
+
+impl Ring {
+    /// Lets go of what is beyond the bounds; the newest always stays.
+    fn shrink(&mut self) {
+        while self.recent.len() > self.capacity.max(1) || (self.bytes > RING_BYTES && self.recent.len() > 1) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(log) = self.recent.pop_front() {
+            self.bytes -= log.weight();
         }
     }
 }
@@ -169,7 +194,14 @@ impl EventLog {
             {
                 let skip = usize::try_from(from.0 - first.revision.0).unwrap_or(usize::MAX);
                 let seen = ring.recent.iter().skip(skip).take_while(|log| log.revision <= head);
-                return Ok(seen.take(usize::try_from(CHUNK).unwrap_or(usize::MAX)).cloned().collect());
+                let mut room = CHUNK_BYTES;
+                let fits = |log: &&Arc<LogRecord>| {
+                    let fits = room > 0;
+                    room = room.saturating_sub(log.weight());
+                    fits
+                };
+                let chunk = seen.take(usize::try_from(CHUNK).unwrap_or(usize::MAX)).take_while(fits);
+                return Ok(chunk.cloned().collect());
             }
         }
         let to = Revision(head.0.min(from.0 + CHUNK - 1));
@@ -213,11 +245,16 @@ impl Subscription {
     }
 }
 
-/// The transactions of these revisions, up to the first whose slot holds another one by now.
+/// The transactions of these revisions, as many as make a chunk, up to the first whose slot holds another by now.
 fn read_slots(store: &dyn Store, from: Revision, to: Revision) -> Result<Vec<Arc<LogRecord>>, StoreError> {
     let mut found = Vec::new();
+    let mut bytes = 0;
     for revision in from.0..=to.0 {
+        if bytes > CHUNK_BYTES {
+            break;
+        }
         let Some(value) = store.get(&records::log_key(Revision(revision)))? else { break };
+        bytes += value.len();
         let log = records::decode_log(&value)?;
         if log.revision.0 != revision {
             break;

@@ -169,6 +169,30 @@ impl Event {
         }
     }
 
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let targets = |targets: &[Target]| targets.iter().map(|t| 32 + t.as_str().len()).sum::<usize>();
+        let grown = match self {
+            Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer } => peer.weight(),
+            Self::PeerLeft { .. } => 0,
+            Self::StateChanged { key, preview, paths, tags, .. } => {
+                key.as_str().len()
+                    + preview.len()
+                    + targets(paths)
+                    + tags.iter().map(String::len).sum::<usize>()
+            }
+            Self::StateDeleted { key, paths, .. } => key.as_str().len() + targets(paths),
+            Self::FileLocked { locks } => locks.iter().map(|lock| lock.weight()).sum(),
+            Self::FileUnlocked { targets: ended, .. } => targets(ended),
+            Self::MessageSent { to: Recipients::Direct(names), preview, .. } => {
+                names.len() * 64 + preview.len()
+            }
+            Self::MessageSent { to: Recipients::Broadcast, preview, .. } => preview.len(),
+        };
+        size_of::<Self>() + grown
+    }
+
     /// True when the peer acts in the event, or a direct message is for it.
     #[must_use]
     pub fn concerns(&self, name: &PeerName) -> bool {

@@ -174,6 +174,13 @@ pub struct PeerRecord {
 }
 
 impl PeerRecord {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        let info = &self.info;
+        let files = info.files.iter().map(|file| 32 + file.as_str().len()).sum::<usize>();
+        size_of::<Self>() + info.worktree.len() + info.branch.len() + info.focus.len() + files
+    }
+
     /// Names the peer.
     #[must_use]
     pub fn key(&self) -> PeerKey {
@@ -214,6 +221,11 @@ pub struct LockRecord {
 }
 
 impl LockRecord {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.scope.as_str().len() + self.target.as_str().len() + self.reason.len()
+    }
+
     /// Names the lock.
     #[must_use]
     pub fn key(&self) -> LockKey {
@@ -330,4 +342,12 @@ pub struct LogRecord {
     pub events: Vec<Event>,
     /// The answer to a repeat; kept only with a request id.
     pub outcome: Option<Outcome>,
+}
+
+impl LogRecord {
+    /// About how many bytes it takes in memory. Its outcome shares the records of its events.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.events.iter().map(Event::weight).sum::<usize>()
+    }
 }
