@@ -156,7 +156,7 @@ async fn lock_with_a_command_excludes_a_second_one_and_ends_with_its_code() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let mut watch = follow(&mesh.client(), 0).await;
-    let mut first = mesh.spawn(&["lock", "src/", "--", "sleep", "600"]);
+    let mut first = mesh.spawn(&["lock", "src/", "--", "cat"]);
     watch
         .until("the lock", |event| {
             matches!(event, mesh_client::proto::event::Event::FileLocked(_)).then_some(())
@@ -166,6 +166,8 @@ async fn lock_with_a_command_excludes_a_second_one_and_ends_with_its_code() {
     assert_eq!(second.status.code(), Some(4));
     assert!(!mesh.path().join("ran").exists(), "the command did not run");
     let waiting = mesh.spawn(&["lock", "src/a.rs", "--wait", "1m", "--", "sh", "-c", "exit 7"]);
+    // Waiting closes the stdin that is still there.
+    let _open = first.stdin.take();
     signal(first.id().unwrap(), Signal::TERM);
     assert_eq!(within("the first", first.wait()).await.unwrap().code(), Some(128 + 15));
     watch.until_unlocked("src/").await;

@@ -50,7 +50,7 @@ async fn a_killed_process_is_gone_within_a_second_and_its_locks_after_the_lock_d
     let _broker = mesh.serve(&[]);
     let witness = mesh.join("witness").await;
     let mut watch = follow(&mesh.client(), 0).await;
-    let mut process = mesh.spawn(&["lock", "src/a.rs", "--", "sleep", "600"]);
+    let mut process = mesh.spawn(&["lock", "src/a.rs", "--", "cat"]);
     let name = holder(&mut watch, "src/a.rs").await;
     let killed = mark(&mut watch, &witness).await;
     signal(process.id().unwrap(), Signal::KILL);
@@ -215,7 +215,7 @@ async fn a_stopped_client_keeps_its_session() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let mut watch = follow(&mesh.client(), 0).await;
-    let process = mesh.spawn(&["lock", "src/a.rs", "--", "sleep", "600"]);
+    let process = mesh.spawn(&["lock", "src/a.rs", "--", "cat"]);
     let name = holder(&mut watch, "src/a.rs").await;
     signal(process.id().unwrap(), Signal::STOP);
     let lease = JoinOptions { lease_ttl: Some(Duration::from_secs(35)), ..unattended("hourglass") };

@@ -130,11 +130,12 @@ impl Mesh {
         self.meshctl(arguments).output().expect("meshctl runs")
     }
 
-    /// Starts `meshctl` and leaves it running, with its output to be read; it is killed when it is dropped.
+    /// Starts `meshctl` and leaves it running, with its output to be read; it is killed when it is dropped. A
+    /// command it runs outlives that, unless it is one that ends with its stdin, as `cat` does.
     #[must_use]
     pub fn spawn(&self, arguments: &[&str]) -> tokio::process::Child {
         let mut command = tokio::process::Command::from(self.meshctl(arguments));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn().expect("meshctl starts")
     }
 
