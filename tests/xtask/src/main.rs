@@ -32,6 +32,7 @@ cargo xtask <task>
   check-repo      rules of this repository that no linter knows
   install-tools   install the pinned tools of tests/tools below target/tools
   tokens          count the tokens of the MCP adapter's tools/list, per tool
+  pytest          run the Python example's tests
   mcp-inspect     run the MCP inspector against the adapter, in both protocol eras
 
 Environment:
@@ -67,6 +68,12 @@ fn run(args: &[&str]) -> Result<ExitCode> {
             mcp::build(&workspace)?;
             mcp::tokens(&workspace)?;
         }
+        ["pytest"] => {
+            mcp::build(&workspace)?;
+            let mut report = Report::default();
+            report.tests("pytest", || suite::pytest(&workspace));
+            return Ok(report.finish_tests());
+        }
         ["mcp-inspect"] => {
             mcp::build(&workspace)?;
             mcp::inspect(&workspace)?;
@@ -92,6 +99,7 @@ fn test(workspace: &Workspace, install: Install) -> ExitCode {
         lint::all(workspace, &mut report);
         if report.check("build", || suite::build(workspace)) {
             report.tests("cargo test", || suite::run(workspace));
+            report.tests("pytest", || suite::pytest(workspace));
             report.check("tokens", || mcp::tokens(workspace));
             report.check("mcp-inspect", || mcp::inspect(workspace));
         }

@@ -1,7 +1,7 @@
 //! `cargo test`, streamed and counted.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -16,8 +16,19 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 
 /// Runs every test binary, also after one has failed. Output passes through as it comes.
 pub(crate) fn run(workspace: &Workspace) -> Result<Tally> {
-    let mut command = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    stream(workspace.cargo(["test", "--workspace", "--no-fail-fast"]), parse)
+}
+
+/// Runs the tests of the Python example against the meshctl that was built.
+pub(crate) fn pytest(workspace: &Workspace) -> Result<Tally> {
+    let mut command = workspace.tool("python", ["-m", "pytest", "-q", "examples/orchestrator"])?;
+    command.env("MESHCTL", &workspace.meshctl);
+    stream(command, parse_pytest)
+}
+
+/// Runs tests to their end and adds up what the lines of their output say.
+fn stream(mut command: Command, parse: impl Fn(&str) -> Option<Tally>) -> Result<Tally> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the tests")?;
     let mut lines = BufReader::new(child.stdout.take().context("the test runner has no output")?);
     let (mut stdout, mut line, mut tally) = (std::io::stdout(), Vec::new(), Tally::default());
     while lines.read_until(b'\n', &mut line)? > 0 {
@@ -33,6 +44,18 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Tally> {
         tally.failed = 1;
     }
     Ok(tally)
+}
+
+/// Reads pytest's last line: `3 passed, 1 failed, 2 errors in 4.20s`.
+fn parse_pytest(line: &str) -> Option<Tally> {
+    let (counts, _) = line.trim_matches(['=', ' ', '\n']).rsplit_once(" in ")?;
+    let count = |name: &str| {
+        let found =
+            counts.split(", ").find_map(|part| part.strip_suffix(name)?.trim_end().parse::<u64>().ok());
+        found.unwrap_or_default()
+    };
+    let tally = Tally { passed: count("passed"), failed: count("failed") + count("errors") + count("error") };
+    (tally != Tally::default()).then_some(tally)
 }
 
 /// Reads `test result: ok. 3 passed; 0 failed; …`, wherever it starts: a child of the test may have left an
@@ -68,6 +91,21 @@ mod tests {
         for (line, expected) in table {
             let expected = expected.map(|(passed, failed)| Tally { passed, failed });
             assert_eq!(parse(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn pytests_last_line_is_counted() {
+        let table = [
+            ("5 passed in 41.20s\n", Some((5, 0))),
+            ("=== 1 failed, 3 passed, 2 errors in 0.12s ===\n", Some((3, 3))),
+            ("1 error in 0.10s\n", Some((0, 1))),
+            ("..... [100%]\n", None),
+            ("no tests ran in 0.01s\n", None),
+        ];
+        for (line, expected) in table {
+            let expected = expected.map(|(passed, failed)| Tally { passed, failed });
+            assert_eq!(parse_pytest(line), expected, "{line}");
         }
     }
 }
