@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments whose doc comment is the help, and one function.
 
 mod completions;
+mod demo;
 mod events;
 mod forget;
 mod inbox;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Locks(locks::Args),
     Events(events::Args),
     Mcp(mcp::Args),
+    Demo(demo::Args),
     Serve(serve::Args),
     Stop(stop::Args),
     Completions(completions::Args),
@@ -59,6 +61,7 @@ impl Command {
             Self::Unlock(args) => ctx.block_on(unlock::run(ctx, args)),
             Self::Locks(args) => ctx.block_on(locks::run(ctx, args)),
             Self::Events(args) => ctx.block_on(events::run(ctx, args)),
+            Self::Demo(args) => ctx.block_on(demo::run(ctx, args)),
             Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
             Self::Mcp(args) => mcp::run(ctx, &args),
             Self::Serve(args) => serve::run(ctx, args),

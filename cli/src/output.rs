@@ -50,6 +50,12 @@ impl Output {
         self.terminal && !self.json
     }
 
+    /// How many characters a line of the terminal holds.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.is_terminal())?;
+        Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+    }
+
     /// The colours of stdout.
     pub(crate) fn paint(&self) -> Paint {
         self.paint

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod cli;
+mod demo;
 mod durable;
 mod exclusion;
 mod late_never_early;

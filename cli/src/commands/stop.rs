@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mesh_client::proto::{GetStatusRequest, GetStatusResponse, StopRequest};
-use mesh_client::{ClientError, Home};
+use mesh_client::{Client, ClientError, Home};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -33,11 +33,15 @@ struct Answer {
 }
 
 pub(crate) async fn run(ctx: &Context, _: Args) -> Result<(), CliError> {
-    let client = ctx.client_of_running()?;
+    told(ctx, broker(&ctx.client_of_running()?).await?)
+}
+
+/// Ends the broker, waits until it is gone, and returns its process id; nothing if none runs.
+pub(super) async fn broker(client: &Client) -> Result<Option<u32>, CliError> {
     let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await;
     let status = match status {
         Ok(status) => status,
-        Err(ClientError::Unreachable { .. }) => return told(ctx, None),
+        Err(ClientError::Unreachable { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let home = home_of(&status)?;
@@ -49,7 +53,7 @@ pub(crate) async fn run(ctx: &Context, _: Args) -> Result<(), CliError> {
         CliError::new(Exit::Timeout, "TIMEOUT", message).hint("see its log, broker.log in its home")
     })?;
     drop(starting);
-    told(ctx, Some(status.pid))
+    Ok(Some(status.pid))
 }
 
 fn told(ctx: &Context, pid: Option<u32>) -> Result<(), CliError> {

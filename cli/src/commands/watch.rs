@@ -1,6 +1,5 @@
 //! `meshctl watch`: the live tail.
 
-use mesh_client::display::printable_line;
 use mesh_client::proto::{EventBatch, ListLocksRequest};
 use mesh_client::{Client, WatchItem, WatchOptions};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -13,7 +12,7 @@ use crate::error::CliError;
 use crate::json;
 use crate::list;
 use crate::output;
-use crate::render::event::EventLines;
+use crate::render::event::{self, EventLines};
 use crate::signals::Signals;
 use crate::time::Clock;
 
@@ -70,12 +69,11 @@ async fn follow(ctx: &Context, args: &Args) -> Result<(), CliError> {
             WatchItem::Batch(batch) => show(ctx, &mut lines, &batch)?,
             WatchItem::Interrupted(why) => {
                 interrupted = true;
-                let why = why.split(';').next().unwrap_or_default();
-                output::note(format_args!("reconnecting… ({})", printable_line(why)));
+                output::note(event::interrupted(&why));
             }
             WatchItem::Created if interrupted => {
                 interrupted = false;
-                output::note(format_args!("resumed at revision {}", watch.cursor().revision));
+                output::note(event::resumed(watch.cursor().revision));
             }
             WatchItem::Created
             | WatchItem::State(_)

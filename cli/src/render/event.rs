@@ -15,6 +15,8 @@ use crate::time::Clock;
 const SCOPE_WIDTH: usize = 24;
 const NAME_WIDTH: usize = 14;
 const VERB_WIDTH: usize = 10;
+/// Where a line begins to tell what happened, when it shows neither day nor scope.
+pub(crate) const WHAT_COLUMN: usize = "12:03:44".len() + 2 + NAME_WIDTH + 2 + VERB_WIDTH + 2;
 /// Shown as the actor when the broker itself acted; not a name that a peer can have.
 const NOBODY: &str = "-";
 
@@ -96,6 +98,19 @@ impl EventLines {
         line.push_str(&self.paint.style(style, text));
         line.extend(std::iter::repeat_n(' ', width.saturating_sub(text.chars().count())));
     }
+}
+
+/// What a tail says when it has lost the broker.
+pub(crate) fn interrupted(why: &str) -> String {
+    let why = why.split(';').next().unwrap_or_default();
+    // Where the broker is, whoever follows it knows.
+    let cause = why.strip_prefix("cannot reach the broker at ").and_then(|rest| rest.split_once(": "));
+    format!("reconnecting… ({})", printable_line(cause.map_or(why, |(_, cause)| cause)))
+}
+
+/// What a tail says when it goes on.
+pub(crate) fn resumed(revision: u64) -> String {
+    format!("resumed at revision {revision}")
 }
 
 fn said<'a>(actor: &'a str, event: Option<&'a Kind>) -> Said<'a> {
