@@ -5,6 +5,7 @@
 //! arguments are ignored, and an empty text is one that was not given.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use mesh_client::{ClientError, ErrorReason, display};
 use rmcp::model::JsonObject;
@@ -135,6 +136,12 @@ impl Args {
         number.map(Some).ok_or_else(|| wrong(name, "a whole number"))
     }
 
+    /// A span in whole seconds. One beyond every bound is the longest there is, for the broker to refuse.
+    pub(crate) fn span(&self, name: &str) -> Result<Option<Duration>, Failure> {
+        let longest = i64::MAX.unsigned_abs();
+        Ok(self.number(name)?.map(|seconds| Duration::from_secs(seconds.min(longest))))
+    }
+
     /// A switch; off when not given.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Failure> {
         match self.raw(name) {
@@ -203,6 +210,8 @@ mod tests {
         assert_eq!(given.text("t").unwrap().as_deref(), Some("7"));
         assert_eq!(given.text("empty").unwrap(), None);
         assert!(given.flag("on").unwrap());
+        let longest = args(&json!({"ttl": u64::MAX})).span("ttl").unwrap().unwrap();
+        assert_eq!(longest.as_secs(), i64::MAX.unsigned_abs(), "the contract can hold it, and refuses it");
         assert!(!given.flag("off").unwrap() && !given.flag("missing").unwrap());
         for bad in [json!({"n": -1}), json!({"n": 1.5}), json!({"n": "soon"}), json!({"n": true})] {
             assert!(args(&bad).number("n").is_err(), "{bad}");

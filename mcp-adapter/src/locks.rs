@@ -26,7 +26,7 @@ pub(crate) async fn lock(joined: &Joined, call: &Call) -> Answer {
         return Err(Failure::new("paths: name the files or directories (src/) to lock"));
     }
     let reason = args.text("reason")?.unwrap_or_default();
-    let ttl = args.number("ttl_seconds")?.map(Duration::from_secs);
+    let ttl = args.span("ttl_seconds")?;
     let request = AcquireLocksRequest {
         paths: paths.clone(),
         mode: if args.flag("shared")? { LockMode::Shared } else { LockMode::Exclusive }.into(),

@@ -15,7 +15,7 @@ use mesh_client::proto::{
 use crate::args::{Answer, Args, Failure};
 use crate::member::Joined;
 use crate::presence::{peer_name, peers};
-use crate::render::{Page, age, block, count, words};
+use crate::render::{Page, age, block, count, word, words};
 use crate::server::Call;
 
 /// Messages shown when no limit is given, and at most.
@@ -265,8 +265,16 @@ fn intent(args: &Args) -> Result<MessageIntent, Failure> {
 /// The message that `reply_to` means: a revision from this peer's inbox, or the id itself.
 async fn answered(joined: &Joined, args: &Args) -> Result<Option<Message>, Failure> {
     let Some(text) = args.text("reply_to")? else { return Ok(None) };
+    let unknown = || {
+        let asked = word(&text);
+        Failure::new(format!(
+            "reply_to: there is no message {asked} for you. Next: mesh_inbox for the numbers"
+        ))
+    };
     let Ok(revision) = text.trim().parse::<u64>() else {
-        return Ok(Some(Message { message_id: text, ..Message::default() }));
+        let is_id = text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        let message = Message { message_id: text.clone(), ..Message::default() };
+        return is_id.then_some(Some(message)).ok_or_else(unknown);
     };
     if let Some(known) = joined.news.lock().letters.by_revision(revision) {
         return Ok(Some(known.clone()));
@@ -275,13 +283,14 @@ async fn answered(joined: &Joined, args: &Args) -> Result<Option<Message>, Failu
     // After 0 would mean after the cursor.
     let request =
         ListMessagesRequest { after_revision: after_revision.max(1), limit: 1, ..Default::default() };
-    let found = joined.session.inbox(request).await?.messages;
+    let found = match joined.session.inbox(request).await {
+        Ok(answer) => answer.messages,
+        // Later than anything that has happened.
+        Err(error) if error.reason() == Some(ErrorReason::InvalidField) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
     let found = found.into_iter().find(|message| message.revision == revision);
-    found.map(Some).ok_or_else(|| {
-        Failure::new(format!(
-            "reply_to: there is no message {revision} for you. Next: mesh_inbox for the numbers"
-        ))
-    })
+    found.map(Some).ok_or_else(unknown)
 }
 
 #[cfg(test)]

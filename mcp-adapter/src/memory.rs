@@ -41,7 +41,7 @@ pub(crate) async fn remember(joined: &Joined, call: &Call) -> Answer {
     if value.is_empty() {
         return forget(joined, DeleteRequest { scope, key, precondition, ..DeleteRequest::default() }).await;
     }
-    let ttl = args.number("ttl_seconds")?.map(std::time::Duration::from_secs);
+    let ttl = args.span("ttl_seconds")?;
     let request = PutRequest {
         scope,
         key: key.clone(),
@@ -74,6 +74,12 @@ async fn forget(joined: &Joined, request: DeleteRequest) -> Answer {
 
 /// A refusal because the entry is not as expected, with the way on.
 fn conflict(key: &str, error: mesh_client::ClientError) -> Failure {
+    if error.reason() == Some(ErrorReason::KeyNotFound) {
+        let key = word(key);
+        return Failure::new(format!(
+            "not written: there is nothing under {key}. Next: mesh_remember without version"
+        ));
+    }
     let moved = matches!(error.reason(), Some(ErrorReason::VersionMismatch | ErrorReason::KeyExists));
     let Some(refusal) = error.refusal().filter(|_| moved) else { return error.into() };
     let told = |name: &str| refusal.metadata.get(name).cloned();
