@@ -15,6 +15,7 @@ mod demo;
 mod durable;
 mod exclusion;
 mod late_never_early;
+mod mcp;
 mod no_ghosts;
 mod no_lost_event;
 mod no_lost_message;

@@ -1,0 +1,11 @@
+//! The MCP adapter as agents meet it: `meshctl mcp` processes, driven over their standard input and output against
+//! a real broker.
+
+mod agent;
+mod arguments;
+mod clients;
+mod endings;
+mod news;
+mod places;
+mod protocol;
+mod restart;
