@@ -30,8 +30,30 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         // Fails only for the leader of a process group, which has a session of its own already.
         let _ = rustix::process::setsid();
     }
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let ended = runtime.block_on(server::serve(config));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     ended
+}
+
+/// A connection takes a descriptor, and the usual limit of 1,024 is for programs that still call `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, limit = limit.current, "cannot raise the limit of open files");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Resource, getrlimit};
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        super::raise_descriptor_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
 }

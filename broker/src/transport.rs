@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -12,6 +13,10 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 
 use crate::service::auth::{ConnectionInfo, Transport};
+
+/// How long nothing is accepted after a failure: one that lasts, such as no descriptor being free, would
+/// otherwise be met again at once, for ever.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An open connection. Its end is what tells that the process behind it may be gone.
 #[derive(Debug)]
@@ -23,7 +28,7 @@ pub(crate) struct Connection<Io> {
 
 /// Connections to a Unix socket; the kernel says whose they are.
 pub(crate) fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
-    UnixListenerStream::new(listener).map(|accepted| {
+    paced(UnixListenerStream::new(listener)).map(|accepted| {
         let io = accepted?;
         let uid = io.peer_cred()?.uid();
         Ok(Connection { io, transport: Transport::Unix { uid }, alive: Arc::new(()) })
@@ -32,11 +37,25 @@ pub(crate) fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Conn
 
 /// Connections to a TCP address.
 pub(crate) fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
-    TcpListenerStream::new(listener).map(|accepted| {
+    paced(TcpListenerStream::new(listener)).map(|accepted| {
         let io = accepted?;
         io.set_nodelay(true)?;
         Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
     })
+}
+
+/// The same, with a pause after each failure to accept.
+fn paced<Io>(mut accepted: impl Stream<Item = io::Result<Io>> + Unpin) -> impl Stream<Item = io::Result<Io>> {
+    async_stream::stream! {
+        while let Some(accepted) = accepted.next().await {
+            let failed = accepted.as_ref().err().map(ToString::to_string);
+            yield accepted;
+            if let Some(error) = failed {
+                tracing::warn!(error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 impl<Io> Connected for Connection<Io> {
@@ -80,5 +99,19 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_lasts_is_not_met_without_a_pause() {
+        let failing = tokio_stream::iter((0..10).map(|_| io::Result::<()>::Err(io::Error::other("no room"))));
+        let begun = tokio::time::Instant::now();
+        let met = paced(failing).collect::<Vec<_>>().await;
+        assert_eq!(met.len(), 10);
+        assert!(begun.elapsed() >= 10 * PAUSE, "{:?}", begun.elapsed());
     }
 }
