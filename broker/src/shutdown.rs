@@ -39,12 +39,14 @@ pub(crate) async fn on_idle(
     mut streams: watch::Receiver<usize>,
     shutdown: CancellationToken,
 ) {
-    let mut log = events.subscribe(events.head().next());
     loop {
+        // Read before the view, so that what changes it afterwards is waited for; and a revision, not what is
+        // under it, since a history may be too short to follow.
+        let next = events.head().next();
         let idle = view.read().peers.online_count() == 0 && *streams.borrow_and_update() == 0;
         tokio::select! {
             () = tokio::time::sleep(patience), if idle => break,
-            changed = log.next() => if changed.is_err() { break },
+            reached = events.reached(next) => if reached.is_err() { break },
             changed = streams.changed() => if changed.is_err() { break },
             () = shutdown.cancelled() => return,
         }

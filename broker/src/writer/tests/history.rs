@@ -8,9 +8,13 @@ use mesh_core::record::{Fingerprint, LogRecord};
 use mesh_core::revision::{Revision, Sequence};
 use mesh_core::time::{Millis, Timestamp, WallTime};
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
 use super::{Bench, by, now_or_never, open, put, scope};
 use crate::events::{EventLog, ReadError};
 use crate::records;
+use crate::shutdown::on_idle;
 use crate::store::{Batch, MemoryDisk, Op, Store};
 use crate::writer::WriterConfig;
 
@@ -236,4 +240,22 @@ fn a_slot_that_is_being_taken_over_is_history_that_is_gone() {
     let gone = read(&bench, Revision(1));
     assert!(matches!(gone, Err(ReadError::Compacted { oldest: Revision(2), .. })), "{gone:?}");
     assert_eq!(read(&bench, Revision(2)).unwrap(), (2..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_history_too_short_to_follow_does_not_end_a_broker_in_use() {
+    let mut bench = Bench::with(small());
+    let ann = bench.join_for("ann", Millis::days(1));
+    let (view, events) = (bench.seen.view.clone(), bench.seen.events.clone());
+    let (stop, streams) = (CancellationToken::new(), watch::Sender::new(0));
+    now_or_never(async {
+        let patience = std::time::Duration::from_secs(3_600);
+        tokio::spawn(on_idle(patience, view, events, streams.subscribe(), stop.clone()));
+        tokio::task::yield_now().await;
+        for n in 0..400 {
+            bench.outcome(ann, put("a", format!("{n}")));
+        }
+        let second = std::time::Duration::from_millis(50);
+        assert!(tokio::time::timeout(second, stop.cancelled()).await.is_err());
+    });
 }
