@@ -103,6 +103,8 @@ impl Watcher {
         };
         let (start, snapshot) = {
             let state = mesh.view.read();
+            // It lives at this revision, so its end comes after the start, and ends the stream.
+            caller.session.map(|session| state.peers.live(session)).transpose()?;
             let start = start.unwrap_or(state.revision().next());
             (start, request.send_initial_state.then(|| Snapshot::take(&state, mesh, &filter)))
         };
