@@ -146,7 +146,10 @@ fn lock_within(file: &File, patience: Duration) -> bool {
 }
 
 fn lock_beside(socket: &Path) -> anyhow::Result<File> {
-    let path = socket.with_extension("lock");
+    // Added to the whole name: `broker.sock` in a home must not mean the `broker.lock` of that home.
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
     let file = open_private(&path)?;
     if !try_lock(&file, &path)? {
         bail!("another broker listens on {}; end it, or choose another --socket", socket.display());
@@ -194,6 +197,15 @@ mod tests {
         assert!(Socket::bind(&path, false).is_err());
         drop((socket, listener));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_lock_of_a_socket_is_nobody_elses() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let _instance = Instance::claim(&dir.path().join("broker.lock"), false).expect("claim");
+        let socket = dir.path().join("broker.sock");
+        let _first = Socket::bind(&socket, true).expect("bind beside the home's own lock");
+        assert!(Socket::bind(&socket, true).is_err());
     }
 
     #[test]
