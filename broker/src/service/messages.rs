@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mesh_core::command::Command;
 use mesh_core::event::Event;
-use mesh_core::id::{ScopeId, SessionId};
+use mesh_core::id::SessionId;
 use mesh_core::outcome::Outcome;
-use mesh_core::record::LogRecord;
+use mesh_core::record::{LogRecord, PeerKey, Recipients};
 use mesh_core::revision::Revision;
 use mesh_core::state::PageSize;
 use mesh_core::time::Millis;
@@ -20,6 +20,7 @@ use super::auth::Caller;
 use super::convert::{messages as convert, request_key, size, span};
 use super::status::Refusal;
 use super::{Mesh, answer, misfit};
+use crate::events::ReadError;
 
 #[tonic::async_trait]
 impl MessageService for Mesh {
@@ -100,15 +101,15 @@ async fn list(
             biased;
             () = mesh.shutdown.cancelled() => return Err(Refusal::Draining),
             () = sleep_until(deadline) => break,
-            logs = news.next() => {
-                let mail = |log: &LogRecord| {
-                    log.scope == inbox.scope
-                        && log.events.iter().any(|event| matches!(event, Event::MessageSent { .. }))
-                };
-                if !logs?.iter().any(|log| mail(log)) {
-                    continue;
+            logs = news.next() => match logs {
+                Ok(logs) if !logs.iter().any(|log| inbox.has_mail_in(log)) => continue,
+                Ok(_) => {}
+                // A history too short to follow: there may be mail, and it may go on from here.
+                Err(ReadError::Compacted { .. }) => {
+                    news = mesh.events.subscribe(mesh.view.revision().next());
                 }
-            }
+                Err(error) => return Err(error.into()),
+            },
             _ = signs_of_life.tick() => {
                 mesh.leases.touch(session);
             }
@@ -121,10 +122,28 @@ async fn list(
 /// An inbox at one revision.
 struct Inbox {
     answer: pb::ListMessagesResponse,
-    /// The scope it belongs to.
-    scope: ScopeId,
+    /// Whose it is.
+    owner: PeerKey,
     /// The lease of the session that reads it.
     lease: Millis,
+}
+
+impl Inbox {
+    /// Whether a transaction brings mail for it.
+    fn has_mail_in(&self, log: &LogRecord) -> bool {
+        let mail = |event: &Event| match event {
+            Event::MessageSent { to: Recipients::Direct(names), .. } => names.contains(&self.owner.name),
+            Event::MessageSent { to: Recipients::Broadcast, from, .. } => *from != self.owner.name,
+            Event::PeerJoined { .. }
+            | Event::PeerUpdated { .. }
+            | Event::PeerLeft { .. }
+            | Event::StateChanged { .. }
+            | Event::StateDeleted { .. }
+            | Event::FileLocked { .. }
+            | Event::FileUnlocked { .. } => false,
+        };
+        log.scope == self.owner.scope && log.events.iter().any(mail)
+    }
 }
 
 fn read(mesh: &Mesh, session: SessionId, after: Revision, page: PageSize) -> Result<Inbox, Refusal> {
@@ -148,5 +167,5 @@ fn read(mesh: &Mesh, session: SessionId, after: Revision, page: PageSize) -> Res
         acknowledged_revision: peer.acknowledged.0,
     };
     let lease = peer.session.as_ref().map(|session| session.ttl).unwrap_or_default();
-    Ok(Inbox { answer, scope: peer.scope.clone(), lease })
+    Ok(Inbox { answer, owner: peer.key(), lease })
 }
