@@ -87,16 +87,16 @@ async fn list(
     let after: Option<EntryKey> = page::after(&request.page_token)?;
     let page_size = PageSize::of(size(request.page_size));
     let named = std::mem::take(&mut request.scope);
-    let mut filter = convert::filter(request)?;
-    let words = std::mem::take(&mut filter.words);
+    let filter = convert::filter(request)?;
+    let by_key = EntryFilter { prefix: filter.prefix.clone(), ..EntryFilter::default() };
     let scope = mesh.scope_of(&mesh.view.read(), &caller, &named)?.ok_or_else(no_scope)?;
-    let (revision, entries, more) = if words.is_empty() {
+    let (revision, entries, more) = if filter == by_key {
         let state = mesh.view.read();
         let found = state.entries.list(&scope, &filter, after.as_ref()).cloned();
         let (entries, more) = page_size.fill(found, |entry| convert::entry_size(entry));
         (state.revision(), entries, more)
     } else {
-        search(mesh, &scope, filter, after.as_ref(), words, page_size).await?
+        search(mesh, &scope, &by_key, after.as_ref(), filter, page_size).await?
     };
     let last = entries.last().filter(|_| more);
     Ok(pb::ListEntriesResponse {
@@ -106,22 +106,21 @@ async fn list(
     })
 }
 
-/// Looks for words in values. That takes long, so it happens on what the view held at one revision, without
-/// keeping the writer from going on, nor the other calls.
+/// Looks into each entry. Where few match that takes long, so it happens on what the view held at one revision,
+/// without keeping the writer from going on, nor the other calls.
 async fn search(
     mesh: &Mesh,
     scope: &ScopeId,
-    filter: EntryFilter,
+    by_key: &EntryFilter,
     after: Option<&EntryKey>,
-    words: Vec<String>,
+    filter: EntryFilter,
     page_size: PageSize,
 ) -> Result<(Revision, Vec<Arc<EntryRecord>>, bool), Refusal> {
     let (revision, candidates) = {
         let state = mesh.view.read();
-        let found = state.entries.list(scope, &filter, after).cloned();
+        let found = state.entries.list(scope, by_key, after).cloned();
         (state.revision(), found.collect::<Vec<_>>())
     };
-    let filter = EntryFilter { words, ..filter };
     let looking = tokio::task::spawn_blocking(move || {
         let found = candidates.into_iter().filter(|entry| filter.matches(entry));
         page_size.fill(found, |entry| convert::entry_size(entry))

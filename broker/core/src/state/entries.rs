@@ -25,7 +25,7 @@ pub struct Entries {
 }
 
 /// Which entries to list: all that is given must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryFilter {
     /// How the key begins.
     pub prefix: String,
