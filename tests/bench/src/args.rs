@@ -1,6 +1,6 @@
 //! What to measure, and how long.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
     /// Another meshctl to measure in the same rounds, a build from before a change say
     #[arg(long, global = true, value_name = "PROGRAM")]
-    pub(crate) baseline: Option<PathBuf>,
+    baseline: Option<PathBuf>,
 
     /// Directory for the stores, on the disk that matters; the system's temporary directory by default
     #[arg(long, global = true, value_name = "DIRECTORY")]
@@ -67,7 +67,7 @@ impl Args {
     /// The program under measurement.
     pub(crate) fn meshctl(&self) -> Result<PathBuf> {
         if let Some(named) = &self.meshctl {
-            return Ok(named.clone());
+            return absolute(named);
         }
         let beside = std::env::current_exe().context("cannot find myself")?.with_file_name("meshctl");
         if !beside.exists() {
@@ -76,10 +76,20 @@ impl Args {
         Ok(beside)
     }
 
+    /// The program to measure it beside, if any.
+    pub(crate) fn baseline(&self) -> Result<Option<PathBuf>> {
+        self.baseline.as_deref().map(absolute).transpose()
+    }
+
     /// Where stores and sockets go. Short, because the path of a Unix socket is.
     pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
         let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
         let made = tempfile::Builder::new().prefix("mesh-bench").tempdir_in(&parent);
         made.with_context(|| format!("cannot make a directory in {}", parent.display()))
     }
+}
+
+/// Good from any directory.
+fn absolute(program: &Path) -> Result<PathBuf> {
+    program.canonicalize().with_context(|| format!("no program {}", program.display()))
 }

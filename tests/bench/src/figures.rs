@@ -110,8 +110,8 @@ impl Servers {
     fn start(args: &Args, dir: &Path) -> Result<Self> {
         let echo = Echo::start(dir, texts())?;
         let mut brokers = Vec::new();
-        if let Some(program) = &args.baseline {
-            brokers.push(Mesh::start("baseline", program, &dir.join("b"))?);
+        if let Some(program) = args.baseline()? {
+            brokers.push(Mesh::start("baseline", &program, &dir.join("b"))?);
         }
         brokers.push(Mesh::start("mesh", &args.meshctl()?, &dir.join("m"))?);
         Ok(Self { echo, brokers })
