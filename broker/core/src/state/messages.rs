@@ -97,7 +97,7 @@ impl State {
         if send.to == Recipients::Broadcast {
             writes.extend(self.oldest_broadcast_in_the_way(&caller.scope));
         }
-        if self.messages.count() >= limits::MESSAGES {
+        if self.messages.count() >= limits::MESSAGES + writes.len() {
             return Err(Rejection::LimitReached { what: "messages", limit: limits::MESSAGES });
         }
         let message = MessageRecord {

@@ -18,10 +18,13 @@ const ANIMALS: [&str; 64] = [
     "stoat", "swan", "tapir", "tern", "toucan", "walrus", "wren",
 ];
 
-/// Names to try, in order, from a seed: plain ones first, then with a number; it never ends.
-pub(super) fn candidates(seed: u64) -> impl Iterator<Item = String> {
+/// Names to try, in order, from a seed, in a scope that knows so many peers; it never ends.
+///
+/// Plain names first; where half of them may be taken, names with a number, so that the search stays short.
+pub(super) fn candidates(seed: u64, known: usize) -> impl Iterator<Item = String> {
     let total = (ADJECTIVES.len() * ANIMALS.len()) as u64;
-    (0u64..).map(move |round| {
+    let first = known as u64 * 2 / total * total;
+    (first..).map(move |round| {
         // An odd step visits each of the 4,096 pairs once before it repeats.
         let at = seed.wrapping_add(round.wrapping_mul(2_741)) % total;
         let adjective = ADJECTIVES[(at / 64) as usize % 64];
@@ -41,8 +44,19 @@ mod tests {
 
     #[test]
     fn names_do_not_repeat_and_have_the_form() {
-        let names: Vec<String> = super::candidates(77).take(9_000).collect();
+        let names: Vec<String> = super::candidates(77, 0).take(9_000).collect();
         assert!(names.iter().all(|name| PeerName::parse(name).is_ok()));
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn a_crowded_scope_needs_few_tries() {
+        let mut taken = BTreeSet::new();
+        for seed in 0..10_000_u64 {
+            let known = taken.len();
+            let tries = super::candidates(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), known).take(100);
+            let free = tries.into_iter().find(|name| !taken.contains(name));
+            taken.insert(free.expect("a free name within 100 tries"));
+        }
     }
 }

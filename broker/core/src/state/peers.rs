@@ -98,10 +98,14 @@ impl Peers {
             }
             return Ok((name.clone(), former));
         }
-        let free = names::candidates(join.name_seed)
+        let free = names::candidates(join.name_seed, self.known_in(&join.scope))
             .filter_map(|name| PeerName::parse(&name).ok())
             .find(|name| self.get(&join.scope, name).is_none());
         free.map(|name| (name, None)).ok_or(Rejection::LimitReached { what: "peers", limit: limits::PEERS })
+    }
+
+    fn known_in(&self, scope: &ScopeId) -> usize {
+        self.by_scope.get(scope).map_or(0, BTreeMap::len)
     }
 
     fn by_resume_key(&self, join: &Join) -> Option<&Arc<PeerRecord>> {

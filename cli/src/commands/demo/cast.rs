@@ -83,7 +83,8 @@ fn directory() -> Result<(TempDir, Home), CliError> {
         let home = Home::at(dir.path().join("home"))?;
         Ok((dir, home))
     };
-    make(std::env::temp_dir()).or_else(|_| make("/tmp".into()))
+    // A long TMPDIR leaves no room for the name of a socket below it.
+    make(std::env::temp_dir()).or_else(|_| make(Path::new("/").join("tmp")))
 }
 
 /// The broker of a home. It holds its lock while it lives; without that its number might be another's by now.
