@@ -46,6 +46,8 @@ from mesh.v1.state_pb2_grpc import StateServiceStub
 
 # How long the broker may take to answer, on top of the time that the request itself asks it to wait.
 ANSWER_WITHIN = 15.0
+# How long a program that was told to end waits for a broker that is away.
+LEAVE_WITHIN = 2.0
 # The least time between two tries while the broker is away.
 RETRY_PAUSE = 0.05
 
@@ -283,24 +285,28 @@ class Session:
                 try:
                     self.mesh.call(self.mesh.peers.Leave, LeaveRequest(), self.joined.session_token)
                 finally:
-                    self._keeper.join()
+                    self._keeper.join(self.mesh.patience)
 
     def leave_on_signals(self) -> None:
-        """Makes SIGINT (Ctrl-C) and SIGTERM leave, and then close the connection; the second kills as usual.
+        """Makes SIGINT (Ctrl-C) and SIGTERM leave, and then close the connection.
 
         Whatever waits for the broker then ends with MeshError CANCELLED. KeyboardInterrupt would be wrong:
         raised in the middle of a call, it may leave a lock of grpcio's taken, and every later call hangs.
         """
+        told = False
 
         def end() -> None:
+            self.mesh.patience = LEAVE_WITHIN
             with contextlib.suppress(MeshError):
                 self.leave()
             self.mesh.close()
 
-        def handle(number: int, _: FrameType | None) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            # Not here: a handler runs in the midst of whatever the main thread does.
-            threading.Thread(target=end, name="mesh-leave").start()
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            nonlocal told
+            if not told:  # Wrappers like to send the same signal twice.
+                told = True
+                # Not here: a handler runs in the midst of whatever the main thread does.
+                threading.Thread(target=end, name="mesh-leave").start()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, handle)

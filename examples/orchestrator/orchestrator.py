@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -290,6 +291,7 @@ def main() -> int:
     )
     parser.add_argument("--timeout", type=float, default=300, help="seconds to wait for each step")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Until it has joined; then, Session.leave_on_signals.
     if not options.scope:
         parser.error("name the --scope (`meshctl who --all-scopes` shows those in use), or set MESH_SCOPE")
     try:

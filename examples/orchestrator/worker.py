@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -83,6 +84,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=0, help="end after so many tasks; default: never")
     parser.add_argument("command", nargs="*", help="reads the task on stdin, writes the answer to stdout")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Until it has joined; then, Session.leave_on_signals.
     if not options.scope:
         parser.error("name the --scope (`meshctl who --all-scopes` shows those in use), or set MESH_SCOPE")
     info = PeerInfo(
