@@ -119,6 +119,8 @@ pub struct Writer {
     leases: Leases,
     /// Sessions whose last stream ended: until when they may come back, and the connection that carried it.
     graces: BTreeMap<(Timestamp, SessionId), Connection>,
+    /// Sessions whose lease was found over too late to judge, with when they were last heard of: once a silence.
+    spared: BTreeMap<SessionId, Timestamp>,
     history: History,
     pending: Pending,
 }
@@ -170,6 +172,7 @@ impl Writer {
             publisher,
             leases: leases.clone(),
             graces: BTreeMap::new(),
+            spared: BTreeMap::new(),
             history,
             pending: Pending::default(),
         };
@@ -302,7 +305,10 @@ impl Writer {
                         self.leases.begin(session.id);
                     }
                 }
-                Event::PeerLeft { session, .. } => self.leases.end(*session),
+                Event::PeerLeft { session, .. } => {
+                    self.leases.end(*session);
+                    self.spared.remove(session);
+                }
                 Event::PeerUpdated { .. }
                 | Event::StateChanged { .. }
                 | Event::StateDeleted { .. }
@@ -338,14 +344,16 @@ impl Writer {
         Ok(())
     }
 
-    /// As [`Self::alive_until`], but a lease that was not heard out starts anew: late, never early.
-    fn heard_until(&self, session: SessionId, now: Timestamp) -> Option<Timestamp> {
+    /// As [`Self::alive_until`], but a lease that was not heard out starts anew, once in a silence: late, never
+    /// early, and not without end on a disk that makes every look a late one.
+    fn heard_until(&mut self, session: SessionId, now: Timestamp) -> Option<Timestamp> {
         let until = self.alive_until(session)?;
         if now.since(until) <= STALL {
             return Some(until);
         }
-        self.leases.touch(session);
-        self.alive_until(session)
+        let seen = self.leases.last_seen(session)?;
+        let spared = self.spared.insert(session, seen) == Some(seen);
+        Some(if spared { until } else { now.after(until.since(seen)) })
     }
 
     /// Until when a session lives, as far as its signs of life tell.

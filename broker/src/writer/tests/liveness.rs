@@ -252,3 +252,16 @@ fn a_slow_commit_expires_nobody_who_waits_for_it() {
     assert!(written.try_recv().unwrap().is_ok());
     assert_eq!(bench.seen.view.read().peers.by_session(session).unwrap().name, name("ann"));
 }
+
+#[test]
+fn a_lease_looked_at_too_late_starts_anew_once_in_a_silence() {
+    let mut bench = Bench::new();
+    let session = bench.join_for("ann", Millis::seconds(10));
+    bench.pass(Millis::seconds(11));
+    assert_eq!(bench.online(), ["ann"], "nobody listened when it ended");
+    assert!(bench.seen.leases.touch(session));
+    bench.pass(Millis::seconds(11));
+    assert_eq!(bench.online(), ["ann"], "a new silence");
+    bench.pass(Millis::seconds(11));
+    assert_eq!(ends(&bench), [(session, LeaveCause::Expired)], "not a second time");
+}
