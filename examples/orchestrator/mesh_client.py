@@ -46,6 +46,8 @@ from mesh.v1.state_pb2_grpc import StateServiceStub
 
 # How long the broker may take to answer, on top of the time that the request itself asks it to wait.
 ANSWER_WITHIN = 15.0
+# How long one try waits for a connection: the broker just found may be gone, and need another start.
+CONNECT_WITHIN = 0.5
 # How long a program that was told to end waits for a broker that is away.
 LEAVE_WITHIN = 2.0
 # The least time between two tries while the broker is away.
@@ -54,9 +56,9 @@ RETRY_PAUSE = 0.05
 CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
     # Over a Unix socket grpcio would send the socket's path as :authority, which HTTP/2 servers refuse.
     ("grpc.default_authority", "localhost"),
-    # A restarted broker is found within a second; grpcio's own delays grow to two minutes.
+    # A restarted broker is found at once; grpcio's own delays grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 250),
     # The broker takes the end of a connection for the end of its program, so each client has its own.
     ("grpc.use_local_subchannel_pool", 1),
     # A peer whose machine is gone closes no connection: ask whether it is there.
@@ -185,7 +187,7 @@ class Mesh:
         if self._autostart:
             self._start_broker()
         try:
-            left = max(0.0, deadline - time.monotonic())
+            left = min(CONNECT_WITHIN, max(0.0, deadline - time.monotonic()))
             metadata = self._metadata()
             self.admin.GetStatus(GetStatusRequest(), timeout=left, metadata=metadata, wait_for_ready=True)
         except grpc.RpcError:

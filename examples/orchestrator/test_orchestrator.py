@@ -43,7 +43,7 @@ from mesh.v1.events_pb2_grpc import EventServiceServicer, add_EventServiceServic
 from mesh.v1.locks_pb2 import AcquireLocksRequest, ReleaseLocksRequest
 from mesh.v1.messages_pb2 import MESSAGE_INTENT_REQUEST, ListMessagesRequest, SendRequest
 from mesh.v1.peers_pb2 import HeartbeatRequest, JoinRequest, LeaveRequest, PeerInfo
-from mesh.v1.state_pb2 import GetRequest
+from mesh.v1.state_pb2 import GetRequest, Precondition, PutRequest
 from mesh_client import Mesh, MeshError, Session, Watch
 
 HERE = Path(__file__).resolve().parent
@@ -355,6 +355,35 @@ def test_a_repeated_request_gets_the_first_answer(mesh: Mesh) -> None:
         assert [message.body for message in inbox.messages] == ["once"]
     observer.wait_for(lambda event: event.peer_left.name == "blue-owl")
     assert len(observer.events("message_sent")) == 1
+    observer.close()
+
+
+def test_every_write_happens_once_while_brokers_come_and_go(broker: Broker, mesh: Mesh) -> None:
+    """Brokers are killed, and stopped as soon as they are there; calls and streams find the next one."""
+    rounds, each = 6, 5
+    observer = Observer(mesh)
+    written: queue.Queue[int] = queue.Queue()
+    with join(mesh, "amber-fox") as session:
+
+        def write() -> None:
+            new = Precondition(must_not_exist=True)  # A repeat that is not recognised would be refused.
+            for number in range(rounds * each):
+                session.call(mesh.state.Put, PutRequest(key=str(number), value="x", precondition=new))
+                written.put(number)
+
+        with futures.ThreadPoolExecutor() as pool:
+            writing = pool.submit(write)
+            for number in range(rounds):
+                for _ in range(each):
+                    written.get(timeout=SOON)
+                if number % 2:
+                    broker.kill(mesh)
+                else:
+                    assert broker.meshctl("stop").returncode == 0
+            writing.result(SOON)
+    observer.wait_for(lambda event: event.peer_left.name == "amber-fox")
+    keys = [changed.key for changed in observer.events("state_changed")]
+    assert keys == [str(number) for number in range(rounds * each)]
     observer.close()
 
 
