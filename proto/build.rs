@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "mesh/v1/common.proto",
     "mesh/v1/peers.proto",
     "mesh/v1/messages.proto",
     "mesh/v1/state.proto",
     "mesh/v1/locks.proto",
+    "mesh/v1/paths.proto",
     "mesh/v1/events.proto",
     "mesh/v1/admin.proto",
 ];

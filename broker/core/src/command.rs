@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::event::LeaveCause;
-use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId};
-use crate::record::{Fingerprint, Intent, LockMode, PeerInfo, Recipients};
-use crate::revision::{Revision, Version};
+use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
+use crate::record::{
+    Contract, Fingerprint, Intent, LockMode, PeerInfo, PolicyKind, Recipients, ReleaseAnswer, TouchKind,
+};
+use crate::revision::{FencingToken, Revision, Ticket, Version};
 use crate::state::deadlines::Due;
 use crate::target::Target;
 use crate::time::Millis;
@@ -47,12 +49,32 @@ pub enum Command {
         /// Everything up to here is read.
         up_to: Revision,
     },
+    /// Change the topics followed.
+    Follow {
+        /// Topics to follow from now on.
+        follow: Vec<TopicName>,
+        /// Topics to follow no longer.
+        unfollow: Vec<TopicName>,
+    },
     /// Write an entry.
     Put(Put),
     /// Delete an entry.
     Delete(Delete),
+    /// Write and delete several entries, all or none.
+    Transact(Transact),
+    /// Write a former version again.
+    Restore(Restore),
+    /// Set or remove the policy of a prefix.
+    SetPolicy(SetPolicy),
+    /// Report files read or edited.
+    Touch(Touch),
     /// Take locks.
     Acquire(Acquire),
+    /// Leave the queue of locks; what was granted under the ticket meanwhile is given back.
+    Abandon {
+        /// The ticket.
+        ticket: Ticket,
+    },
     /// Start the ttl of locks again.
     Renew {
         /// Which; none means all.
@@ -60,10 +82,25 @@ pub enum Command {
         /// New lifetime, or each lock's own.
         ttl: Option<Millis>,
     },
-    /// Give up locks.
+    /// Give up locks, or narrow them.
     Release {
         /// Which; none means all.
         targets: Vec<Target>,
+        /// What to hold instead.
+        keep: Vec<Target>,
+        /// A word to those who asked.
+        note: String,
+    },
+    /// Ask holders to make way.
+    RequestRelease(RequestRelease),
+    /// Answer a request to make way.
+    AnswerRelease(AnswerRelease),
+    /// Take locks away from their holders.
+    ForceRelease {
+        /// All locks of others that overlap these.
+        targets: Vec<Target>,
+        /// Why.
+        reason: String,
     },
     /// By the broker: end a session that shows no sign of life.
     End {
@@ -123,7 +160,7 @@ pub struct Update {
 /// Send a message.
 #[derive(Clone, Debug)]
 pub struct Send {
-    /// Fresh id for the message.
+    /// Id for the message: fresh, or the sender's own, which makes a repeat a duplicate.
     pub id: MessageId,
     /// Whom it is for.
     pub to: Recipients,
@@ -135,13 +172,17 @@ pub struct Send {
     pub intent: Intent,
     /// Whether to look before going on.
     pub urgent: bool,
+    /// Targets it mentions.
+    pub paths: Vec<Target>,
 }
 
 /// What must hold for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing.
+    /// Nothing: overwrite whatever is there.
     Any,
+    /// No value of another peer is overwritten that the session has not read: the revision it last read, if any.
+    LastRead(Option<Revision>),
     /// The key must not exist.
     MustNotExist,
     /// The entry must be at this version.
@@ -167,6 +208,29 @@ pub struct Put {
     pub paths: Vec<Target>,
     /// Labels.
     pub tags: Vec<String>,
+    /// What becomes of the paths and tags of the version before where none are given.
+    pub labels: Labels,
+    /// Lock that must protect the write.
+    pub fence: Option<Fence>,
+}
+
+/// What becomes of former labels where none are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// They go.
+    #[default]
+    Replace,
+    /// They stay.
+    Keep,
+}
+
+/// A lock under whose protection something is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// What the lock must cover.
+    pub target: Target,
+    /// Its token.
+    pub token: FencingToken,
 }
 
 /// Delete an entry.
@@ -178,6 +242,92 @@ pub struct Delete {
     pub key: EntryKey,
     /// What must hold.
     pub precondition: Precondition,
+    /// Lock that must protect the deletion.
+    pub fence: Option<Fence>,
+}
+
+/// Write and delete several entries of one scope, all or none.
+#[derive(Clone, Debug)]
+pub struct Transact {
+    /// Where; none means the session's scope.
+    pub scope: Option<ScopeId>,
+    /// What to do; no key twice. The scope in them is not looked at.
+    pub operations: Vec<Operation>,
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Write an entry.
+    Put(Put),
+    /// Delete an entry.
+    Delete(Delete),
+    /// Demand something of an entry.
+    Check {
+        /// Its key.
+        key: EntryKey,
+        /// What must hold.
+        precondition: Precondition,
+    },
+}
+
+/// Write a former version of an entry again.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// Where; none means the session's scope.
+    pub scope: Option<ScopeId>,
+    /// Its key.
+    pub key: EntryKey,
+    /// The version to write again.
+    pub version: Version,
+    /// What must hold.
+    pub precondition: Precondition,
+}
+
+/// Set or remove the policy of a prefix.
+#[derive(Clone, Debug)]
+pub struct SetPolicy {
+    /// Where; none means the session's scope.
+    pub scope: Option<ScopeId>,
+    /// How the keys begin.
+    pub prefix: String,
+    /// The policy; none removes it.
+    pub kind: Option<PolicyKind>,
+}
+
+/// Report files read or edited.
+#[derive(Clone, Debug)]
+pub struct Touch {
+    /// The files, with what was done; paths only, none twice with the same kind.
+    pub touches: Vec<(Target, TouchKind)>,
+    /// The branch the peer is on; none for the one it has told.
+    pub branch: Option<String>,
+}
+
+/// Ask holders to make way.
+#[derive(Clone, Debug)]
+pub struct RequestRelease {
+    /// What the caller wants to lock.
+    pub targets: Vec<Target>,
+    /// How.
+    pub mode: LockMode,
+    /// Why.
+    pub reason: String,
+    /// Whether to look before going on.
+    pub urgent: bool,
+}
+
+/// Answer a request to make way.
+#[derive(Clone, Debug)]
+pub struct AnswerRelease {
+    /// The request: the revision at which it was asked.
+    pub id: Revision,
+    /// The answer.
+    pub answer: ReleaseAnswer,
+    /// With [`ReleaseAnswer::Narrow`], what to hold instead.
+    pub keep: Vec<Target>,
+    /// A word to the asker.
+    pub note: String,
 }
 
 /// Take locks, all or none.
@@ -191,4 +341,8 @@ pub struct Acquire {
     pub ttl: Millis,
     /// Why.
     pub reason: String,
+    /// How long to wait in the queue; none to be refused at once.
+    pub wait: Millis,
+    /// What it is about: only with an exclusive mode and exactly one subject among the targets.
+    pub contract: Option<Contract>,
 }

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{EntryKey, MessageId, PeerName, SessionId};
 use crate::limits;
-use crate::record::{Intent, LockRecord, PeerRecord, Recipients};
-use crate::revision::Version;
+use crate::record::{
+    Intent, LockRecord, PeerRecord, PolicyKind, Recipients, ReleaseAnswer, ReleaseRequestRecord, TouchKind,
+    WaiterRecord,
+};
+use crate::revision::{Ticket, Version};
 use crate::target::Target;
 
 /// Something that has happened in a scope.
@@ -66,6 +69,8 @@ pub enum Event {
     FileLocked {
         /// The locks.
         locks: Vec<Arc<LockRecord>>,
+        /// The ticket under which the request had waited.
+        ticket: Option<Ticket>,
     },
     /// Locks of one peer ended together.
     FileUnlocked {
@@ -75,6 +80,8 @@ pub enum Event {
         targets: Vec<Target>,
         /// Why they ended.
         cause: UnlockCause,
+        /// With [`UnlockCause::Forced`], the reason given.
+        reason: String,
     },
     /// A message was accepted.
     MessageSent {
@@ -94,6 +101,77 @@ pub enum Event {
         size: u32,
         /// How the body begins.
         preview: String,
+        /// The message that its thread began with; none when it is that itself.
+        thread: Option<MessageId>,
+        /// Targets it mentions.
+        paths: Vec<Target>,
+    },
+    /// A request waits for locks.
+    LockQueued {
+        /// The request.
+        waiter: Arc<WaiterRecord>,
+        /// Some of those it waits for.
+        waits_for: Vec<PeerName>,
+    },
+    /// A request waits no longer, and got no locks.
+    LockWaitEnded {
+        /// Its ticket.
+        ticket: Ticket,
+        /// Who waited.
+        peer: PeerName,
+        /// What it wanted.
+        targets: Vec<Target>,
+        /// Why it ended.
+        cause: WaitEndCause,
+    },
+    /// A holder is asked to make way.
+    LockReleaseRequested {
+        /// The request.
+        request: Arc<ReleaseRequestRecord>,
+    },
+    /// A holder has answered.
+    LockReleaseAnswered {
+        /// The request.
+        request: Arc<ReleaseRequestRecord>,
+        /// The answer.
+        answer: ReleaseAnswer,
+        /// With [`ReleaseAnswer::Narrow`], what the holder holds instead.
+        keep: Vec<Target>,
+        /// A word to the asker.
+        note: String,
+    },
+    /// A peer has read or edited files.
+    FileTouched {
+        /// The peer.
+        peer: PeerName,
+        /// The branch it is on; empty when unknown.
+        branch: String,
+        /// The files.
+        touches: Vec<(Target, TouchKind)>,
+    },
+    /// The contract of a subject is another one.
+    ContractChanged {
+        /// The subject.
+        subject: Target,
+        /// Key of its entry.
+        key: EntryKey,
+        /// Version of the entry, or the version that was deleted.
+        version: Version,
+        /// Whether it is gone.
+        deleted: bool,
+        /// Who changed it; none when it expired.
+        by: Option<PeerName>,
+        /// Who depends on it.
+        dependents: Vec<PeerName>,
+        /// How the text begins.
+        preview: String,
+    },
+    /// A policy was set or removed.
+    PolicyChanged {
+        /// How the keys begin.
+        prefix: String,
+        /// The policy; none when it was removed.
+        kind: Option<PolicyKind>,
     },
 }
 
@@ -116,6 +194,20 @@ pub enum EventKind {
     FileUnlocked,
     /// [`Event::MessageSent`].
     MessageSent,
+    /// [`Event::LockQueued`].
+    LockQueued,
+    /// [`Event::LockWaitEnded`].
+    LockWaitEnded,
+    /// [`Event::LockReleaseRequested`].
+    LockReleaseRequested,
+    /// [`Event::LockReleaseAnswered`].
+    LockReleaseAnswered,
+    /// [`Event::FileTouched`].
+    FileTouched,
+    /// [`Event::ContractChanged`].
+    ContractChanged,
+    /// [`Event::PolicyChanged`].
+    PolicyChanged,
 }
 
 /// Why a session ended.
@@ -151,6 +243,21 @@ pub enum UnlockCause {
     Left,
     /// Its holder's session ended otherwise, and the lock-delay is over.
     SessionEnded,
+    /// Another peer took it away.
+    Forced,
+    /// Its holder holds something narrower instead.
+    Narrowed,
+}
+
+/// Why a request waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitEndCause {
+    /// Its time was over.
+    TimedOut,
+    /// The caller cancelled it, or its connection ended.
+    Cancelled,
+    /// Its session ended.
+    SessionEnded,
 }
 
 impl Event {
@@ -166,6 +273,13 @@ impl Event {
             Self::FileLocked { .. } => EventKind::FileLocked,
             Self::FileUnlocked { .. } => EventKind::FileUnlocked,
             Self::MessageSent { .. } => EventKind::MessageSent,
+            Self::LockQueued { .. } => EventKind::LockQueued,
+            Self::LockWaitEnded { .. } => EventKind::LockWaitEnded,
+            Self::LockReleaseRequested { .. } => EventKind::LockReleaseRequested,
+            Self::LockReleaseAnswered { .. } => EventKind::LockReleaseAnswered,
+            Self::FileTouched { .. } => EventKind::FileTouched,
+            Self::ContractChanged { .. } => EventKind::ContractChanged,
+            Self::PolicyChanged { .. } => EventKind::PolicyChanged,
         }
     }
 
@@ -183,26 +297,48 @@ impl Event {
                     + tags.iter().map(String::len).sum::<usize>()
             }
             Self::StateDeleted { key, paths, .. } => key.as_str().len() + targets(paths),
-            Self::FileLocked { locks } => locks.iter().map(|lock| lock.weight()).sum(),
-            Self::FileUnlocked { targets: ended, .. } => targets(ended),
-            Self::MessageSent { to: Recipients::Direct(names), preview, .. } => {
-                names.len() * 64 + preview.len()
+            Self::FileLocked { locks, .. } => locks.iter().map(|lock| lock.weight()).sum(),
+            Self::FileUnlocked { targets: ended, reason, .. } => targets(ended) + reason.len(),
+            Self::MessageSent { to, preview, paths, .. } => {
+                let names = if let Recipients::Direct(names) = to { names.len() * 64 } else { 64 };
+                names + preview.len() + targets(paths)
             }
-            Self::MessageSent { to: Recipients::Broadcast, preview, .. } => preview.len(),
+            Self::LockQueued { waiter, waits_for } => waiter.weight() + waits_for.len() * 64,
+            Self::LockWaitEnded { targets: wanted, .. } => targets(wanted),
+            Self::LockReleaseRequested { request } => request.weight(),
+            Self::LockReleaseAnswered { request, keep, note, .. } => {
+                request.weight() + targets(keep) + note.len()
+            }
+            Self::FileTouched { branch, touches, .. } => {
+                branch.len() + touches.iter().map(|(path, _)| 40 + path.as_str().len()).sum::<usize>()
+            }
+            Self::ContractChanged { subject, key, dependents, preview, .. } => {
+                subject.as_str().len() + key.as_str().len() + dependents.len() * 64 + preview.len()
+            }
+            Self::PolicyChanged { prefix, .. } => prefix.len(),
         };
         size_of::<Self>() + grown
     }
 
-    /// True when the peer acts in the event, or a direct message is for it.
+    /// True when the peer acts in the event, or the event is for it.
     #[must_use]
     pub fn concerns(&self, name: &PeerName) -> bool {
         match self {
             Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer } => peer.name == *name,
             Self::PeerLeft { name: who, .. }
             | Self::StateChanged { writer: who, .. }
-            | Self::FileUnlocked { holder: who, .. } => who == name,
-            Self::StateDeleted { .. } => false,
-            Self::FileLocked { locks } => locks.iter().any(|lock| lock.holder == *name),
+            | Self::FileUnlocked { holder: who, .. }
+            | Self::LockWaitEnded { peer: who, .. }
+            | Self::FileTouched { peer: who, .. } => who == name,
+            Self::StateDeleted { .. } | Self::PolicyChanged { .. } => false,
+            Self::LockQueued { waiter, waits_for } => waiter.peer == *name || waits_for.contains(name),
+            Self::LockReleaseRequested { request } | Self::LockReleaseAnswered { request, .. } => {
+                request.from == *name || request.holder == *name
+            }
+            Self::ContractChanged { by, dependents, .. } => {
+                by.as_ref() == Some(name) || dependents.contains(name)
+            }
+            Self::FileLocked { locks, .. } => locks.iter().any(|lock| lock.holder == *name),
             Self::MessageSent { from, to, .. } => {
                 from == name || matches!(to, Recipients::Direct(names) if names.contains(name))
             }
@@ -216,12 +352,20 @@ impl Event {
             Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer } => {
                 peer.info.files.iter().any(|file| file.intersects(target))
             }
-            Self::StateChanged { paths, .. } | Self::StateDeleted { paths, .. } => {
-                paths.iter().any(|path| path.intersects(target))
+            Self::StateChanged { paths, .. }
+            | Self::StateDeleted { paths, .. }
+            | Self::MessageSent { paths, .. } => paths.iter().any(|path| path.intersects(target)),
+            Self::FileLocked { locks, .. } => locks.iter().any(|lock| lock.target.intersects(target)),
+            Self::FileUnlocked { targets, .. } | Self::LockWaitEnded { targets, .. } => {
+                targets.iter().any(|path| path.intersects(target))
             }
-            Self::FileLocked { locks } => locks.iter().any(|lock| lock.target.intersects(target)),
-            Self::FileUnlocked { targets, .. } => targets.iter().any(|path| path.intersects(target)),
-            Self::PeerLeft { .. } | Self::MessageSent { .. } => false,
+            Self::LockQueued { waiter, .. } => waiter.targets.iter().any(|path| path.intersects(target)),
+            Self::LockReleaseRequested { request } | Self::LockReleaseAnswered { request, .. } => {
+                request.wanted.iter().chain(&request.locks).any(|path| path.intersects(target))
+            }
+            Self::FileTouched { touches, .. } => touches.iter().any(|(path, _)| path.intersects(target)),
+            Self::ContractChanged { subject, .. } => subject.intersects(target),
+            Self::PeerLeft { .. } | Self::PolicyChanged { .. } => false,
         }
     }
 }

@@ -91,6 +91,11 @@ text_id!(
     check_request_id
 );
 text_id!(
+    /// A topic of messages, with its `#`.
+    TopicName,
+    check_topic
+);
+text_id!(
     /// What makes two sessions the same peer, chosen by the client. Not shown to others.
     ResumeKey,
     check_resume_key
@@ -101,6 +106,14 @@ impl ScopeId {
     #[must_use]
     pub fn global() -> Self {
         Self("global".into())
+    }
+}
+
+impl TopicName {
+    /// The feed that every peer of a scope follows.
+    #[must_use]
+    pub fn notes() -> Self {
+        Self("#notes".into())
     }
 }
 
@@ -180,6 +193,20 @@ fn check_key(text: &str) -> Result<(), Rejection> {
     check_text("key", text, limits::KEY_BYTES)
 }
 
+fn check_topic(text: &str) -> Result<(), Rejection> {
+    let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let rest = |b: u8| first(b) || matches!(b, b'.' | b'_' | b'-' | b'/');
+    let name = text.strip_prefix('#').unwrap_or_default();
+    let long = name.len() > limits::TOPIC_BYTES;
+    if long || !name.bytes().next().is_some_and(first) || !name.bytes().all(rest) {
+        return Err(Rejection::invalid(
+            "topic",
+            "must be `#` and 1 to 64 bytes of a-z, 0-9, `.`, `_`, `-`, `/`, beginning with a letter or digit",
+        ));
+    }
+    Ok(())
+}
+
 fn check_request_id(text: &str) -> Result<(), Rejection> {
     check_text("request_id", text, limits::REQUEST_ID_BYTES)
 }
@@ -211,6 +238,17 @@ mod tests {
         let long = "a".repeat(65);
         for bad in ["", "-a", "Amber", "a b", "*", "#t", "a\n", &long] {
             assert!(PeerName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn topics_have_a_grammar() {
+        for good in ["#a", "#deploys/eu-1", "#0.x_y"] {
+            assert!(TopicName::parse(good).is_ok(), "{good}");
+        }
+        let long = format!("#{}", "a".repeat(65));
+        for bad in ["", "#", "a", "##a", "#A", "#-a", "#/a", "#a b", "#a\n", &long] {
+            assert!(TopicName::parse(bad).is_err(), "{bad:?}");
         }
     }
 

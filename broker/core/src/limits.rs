@@ -35,6 +35,32 @@ pub const LOCKS_PER_PEER: usize = 10_000;
 pub const LOCKS: usize = 200_000;
 /// Most locks that end together in one transaction; the rest follow in the next.
 pub const UNLOCKS_PER_TRANSACTION: usize = 100;
+/// Most globs of one request: each is compared with every lock below its directory.
+pub const GLOBS: usize = 16;
+/// Most globs that the locks and waiting requests of one scope name: each lock taken there is compared with them.
+pub const GLOBS_PER_SCOPE: usize = 1_000;
+/// Most ways of reading one glob, its braces multiplied out.
+pub const GLOB_ALTERNATIVES: usize = 64;
+/// Longest wait for a lock.
+pub const LOCK_WAIT: Millis = Millis::minutes(60);
+/// Most targets of a waiting request, of a request to make way, and of those kept in place of others.
+pub const WAIT_TARGETS: usize = 32;
+/// Most waiting requests of one peer.
+pub const WAITERS_PER_PEER: usize = 16;
+/// Most waiting requests of a scope.
+pub const WAITERS_PER_SCOPE: usize = 1_000;
+/// Most locks that are handed over in one transaction; the rest follow in the next.
+pub const HANDOVERS_PER_TRANSACTION: usize = 64;
+/// Most names of peers in the way that a waiting request tells.
+pub const WAITS_FOR_SHOWN: usize = 16;
+/// Most open requests to make way that one holder has.
+pub const RELEASE_REQUESTS_PER_PEER: usize = 100;
+/// How long a request to make way stays open.
+pub const RELEASE_REQUEST_RETENTION: Millis = Millis::minutes(60);
+/// Longest contract, in bytes.
+pub const CONTRACT_BYTES: usize = 16_384;
+/// Most dependents named when a contract changes.
+pub const DEPENDENTS_SHOWN: usize = 100;
 /// How long a lock outlives a session that did not say goodbye.
 pub const LOCK_DELAY: Millis = Millis::seconds(10);
 
@@ -51,6 +77,38 @@ pub const TAG_BYTES: usize = 64;
 /// Most entries of a mesh.
 pub const ENTRIES: usize = 2_000_000;
 
+/// Most former versions kept of a key, and most bytes of them.
+pub const VERSIONS_KEPT: (usize, usize) = (10, 262_144);
+/// How long the versions of a deleted key are kept.
+pub const DELETED_RETENTION: Millis = Millis::days(7);
+/// Most operations of a transaction.
+pub const OPERATIONS: usize = 32;
+/// Most policies of a scope.
+pub const POLICIES_PER_SCOPE: usize = 100;
+/// Keys that one session is known to have read.
+pub const READS_PER_SESSION: usize = 10_000;
+/// Most fields named in a conflict of merge patches.
+pub const FIELDS_SHOWN: usize = 16;
+/// Longest search text, in bytes: every word of it is looked for.
+pub const QUERY_BYTES: usize = 512;
+/// Search results when no number is asked for, and at most.
+pub const HITS: (usize, usize) = (20, 100);
+
+/// Most touches of one report.
+pub const TOUCHES: usize = 100;
+/// Most files a peer is known to have touched; the oldest give way.
+pub const TOUCHES_PER_PEER: usize = 1_000;
+/// Most touches of a mesh.
+pub const TOUCHES_PER_MESH: usize = 500_000;
+/// How long a touch is known.
+pub const TOUCH_RETENTION: Millis = Millis::days(1);
+/// A read within this time of the one before is no news.
+pub const READ_INTERVAL: Millis = Millis::minutes(1);
+/// Items of each kind in what is known about a path when no number is asked for, and at most.
+pub const ABOUT: (usize, usize) = (20, 100);
+/// Longest value and body shown there, in bytes.
+pub const ABOUT_BYTES: usize = 4_096;
+
 /// Longest message body, in bytes.
 pub const BODY_BYTES: usize = 65_536;
 /// Most named recipients of a message.
@@ -59,12 +117,28 @@ pub const RECIPIENTS: usize = 32;
 pub const INBOX: usize = 1_000;
 /// Most broadcasts kept in a scope; the oldest gives way to the newest.
 pub const BROADCASTS_PER_SCOPE: usize = 1_000;
+/// Longest topic name after its `#`, in bytes.
+pub const TOPIC_BYTES: usize = 64;
+/// Most messages kept of a topic; the oldest gives way to the newest.
+pub const MESSAGES_PER_TOPIC: usize = 1_000;
+/// Most topics of a scope that have messages.
+pub const TOPICS_PER_SCOPE: usize = 1_000;
+/// Most topics a peer follows.
+pub const TOPICS_PER_PEER: usize = 64;
+/// Most targets that a message mentions.
+pub const MENTIONS: usize = 32;
+/// Most bytes of message bodies of a mesh.
+pub const MESSAGE_BYTES: usize = 268_435_456;
 /// Most messages of a mesh.
 pub const MESSAGES: usize = 200_000;
 /// How long an unread message is kept.
 pub const MESSAGE_RETENTION: Millis = Millis::days(7);
-/// Most messages deleted by one acknowledgement, and most bytes of them; the rest go when they expire.
-pub const DELETES_PER_ACKNOWLEDGEMENT: (usize, usize) = (50, 262_144);
+/// How long a message to a topic is kept.
+pub const TOPIC_RETENTION: Millis = Millis::days(30);
+/// How long a direct message is kept that all its recipients have read.
+pub const READ_RETENTION: Millis = Millis::days(1);
+/// Most messages deleted in one transaction, and most bytes of them; the rest follow in the next.
+pub const DELETES_PER_TRANSACTION: (usize, usize) = (50, 262_144);
 /// Most recipients named in the answer to a broadcast.
 pub const DELIVERIES_SHOWN: usize = 100;
 
@@ -83,6 +157,12 @@ pub const LOCK_TTL_DEFAULT: Millis = Millis::minutes(30);
 pub const ENTRY_TTL: (Millis, Millis) = (Millis::seconds(1), Millis::days(365));
 /// Longest wait of a long poll.
 pub const WAIT: Millis = Millis::seconds(60);
+/// Longest wait for a condition or a reply, and the one when none is asked for.
+pub const WAIT_CONDITION: (Millis, Millis) = (Millis::minutes(60), Millis::seconds(60));
+/// Most conditions of one wait.
+pub const CONDITIONS: usize = 16;
+/// Most calls that wait at a time: for mail, for conditions, for locks.
+pub const WAITING_CALLS: usize = 10_000;
 
 /// Items of a page when none is asked for.
 pub const PAGE_DEFAULT: usize = 100;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{EntryKey, MessageId, PeerName, ScopeId};
-use crate::record::{LockRecord, PeerRecord};
-use crate::revision::{Revision, Version};
+use crate::id::{EntryKey, MessageId, PeerName, ScopeId, TopicName};
+use crate::record::{LockRecord, PeerRecord, ReleaseRequestRecord, WaiterRecord};
+use crate::revision::{Revision, Ticket, Version};
 use crate::target::Target;
 use crate::time::{Millis, WallTime};
 
@@ -27,7 +27,7 @@ pub enum Outcome {
         /// The peer as it is.
         peer: Arc<PeerRecord>,
     },
-    /// To Leave, End and Expire.
+    /// To Leave, End, Expire, Abandon, SetPolicy and Touch.
     Done,
     /// To Send.
     Sent {
@@ -37,6 +37,15 @@ pub enum Outcome {
         deliveries: Vec<(PeerName, Option<WallTime>)>,
         /// Recipients online now.
         online: u32,
+        /// Its place in the order.
+        revision: Revision,
+        /// Whether it was sent before, so that nothing has changed.
+        duplicate: bool,
+    },
+    /// To Follow.
+    Following {
+        /// All topics followed now.
+        topics: Vec<TopicName>,
     },
     /// To Acknowledge.
     Acknowledged {
@@ -45,8 +54,10 @@ pub enum Outcome {
         /// Unread messages left.
         unread: u32,
     },
-    /// To Put.
+    /// To Put and Restore.
     Written(EntryMeta),
+    /// To Transact: one for each Put, in their order.
+    Transacted(Vec<EntryMeta>),
     /// To Delete.
     Deleted,
     /// To Acquire, when granted: one lock per target, in the order asked.
@@ -56,6 +67,11 @@ pub enum Outcome {
     },
     /// To Acquire, when others are in the way. Never stored: it is decided anew.
     Conflicts(Vec<Conflict>),
+    /// To Acquire, when it waits.
+    Queued {
+        /// Its place in the queue.
+        ticket: Ticket,
+    },
     /// To Renew.
     Renewed {
         /// The locks.
@@ -66,6 +82,20 @@ pub enum Outcome {
         /// What was released.
         targets: Vec<Target>,
         /// Own locks left.
+        remaining: u32,
+        /// What was granted instead.
+        kept: Vec<Arc<LockRecord>>,
+    },
+    /// To RequestRelease.
+    ReleaseRequested {
+        /// The open requests, one for each holder in the way.
+        requests: Vec<Arc<ReleaseRequestRecord>>,
+    },
+    /// To ForceRelease.
+    Forced {
+        /// The locks that were taken away.
+        locks: Vec<Arc<LockRecord>>,
+        /// How many more there are.
         remaining: u32,
     },
 }
@@ -95,17 +125,29 @@ pub struct EntryMeta {
     pub ttl: Option<Millis>,
 }
 
-/// A lock in the way.
+/// Something in the way of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// What was asked for.
     pub target: Target,
     /// What is in the way.
-    pub lock: Arc<LockRecord>,
-    /// Whether its holder's session is gone and the lock-delay runs.
-    pub lingering: bool,
+    pub obstacle: Obstacle,
     /// Time left before it ends by itself.
     pub remaining: Millis,
-    /// What its holder is doing.
+    /// What its holder, or the peer that waits, is doing.
     pub holder_focus: String,
+}
+
+/// What is in the way of a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Obstacle {
+    /// A lock.
+    Lock {
+        /// The lock.
+        lock: Arc<LockRecord>,
+        /// Whether its holder's session is gone and the lock-delay runs.
+        lingering: bool,
+    },
+    /// An earlier request that waits.
+    Waiter(Arc<WaiterRecord>),
 }

@@ -2,14 +2,15 @@
 //!
 //! Serialised by the shell under a format version; a change here is a change of the stored format.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, LeaveCause};
-use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId};
+use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
 use crate::outcome::Outcome;
-use crate::revision::{FencingToken, Revision, Sequence, Version};
+use crate::revision::{FencingToken, Revision, Sequence, Ticket, Version};
 use crate::target::Target;
 use crate::time::{Millis, Timestamp, WallTime};
 
@@ -26,6 +27,16 @@ pub enum Record {
     Entry(Arc<EntryRecord>),
     /// A message.
     Message(Arc<MessageRecord>),
+    /// A request that waits for locks.
+    Waiter(Arc<WaiterRecord>),
+    /// A request to make way.
+    ReleaseRequest(Arc<ReleaseRequestRecord>),
+    /// A former version of an entry.
+    Past(Arc<PastRecord>),
+    /// The policy of a prefix.
+    Policy(PolicyRecord),
+    /// What a peer did to a file.
+    Touch(Arc<TouchRecord>),
 }
 
 /// Names a record.
@@ -41,6 +52,16 @@ pub enum RecordKey {
     Entry(ScopeId, EntryKey),
     /// A message, by its slot.
     Message(u32),
+    /// A request that waits for locks.
+    Waiter(Ticket),
+    /// A request to make way.
+    ReleaseRequest(ReleaseRequestKey),
+    /// A former version of an entry, by its version modulo how many are kept.
+    Past(ScopeId, EntryKey, u8),
+    /// The policy of a prefix.
+    Policy(ScopeId, String),
+    /// What a peer did to a file.
+    Touch(TouchKey),
 }
 
 impl Record {
@@ -53,6 +74,11 @@ impl Record {
             Self::Lock(r) => RecordKey::Lock(r.key()),
             Self::Entry(r) => RecordKey::Entry(r.scope.clone(), r.key.clone()),
             Self::Message(r) => RecordKey::Message(r.slot),
+            Self::Waiter(r) => RecordKey::Waiter(r.ticket),
+            Self::ReleaseRequest(r) => RecordKey::ReleaseRequest(r.key()),
+            Self::Past(r) => RecordKey::Past(r.entry.scope.clone(), r.entry.key.clone(), r.slot()),
+            Self::Policy(r) => RecordKey::Policy(r.scope.clone(), r.prefix.clone()),
+            Self::Touch(r) => RecordKey::Touch(r.key()),
         }
     }
 }
@@ -103,6 +129,8 @@ pub struct ScopeRecord {
     pub sequence: Sequence,
     /// Revision of its last batch.
     pub last_revision: Revision,
+    /// Whether waiting requests can be granted that did not fit into the transaction which freed their way.
+    pub handover_due: bool,
 }
 
 /// What a peer says of itself.
@@ -171,6 +199,8 @@ pub struct PeerRecord {
     pub ended: Option<SessionEnd>,
     /// Its inbox cursor: everything up to here is read. Starts at the revision of its first join.
     pub acknowledged: Revision,
+    /// Topics it follows, with the revision since when. [`TopicName::notes`] is followed by all and not in here.
+    pub topics: BTreeMap<TopicName, Revision>,
 }
 
 impl PeerRecord {
@@ -218,6 +248,8 @@ pub struct LockRecord {
     pub ttl: Millis,
     /// When it was granted, for display.
     pub acquired: WallTime,
+    /// The ticket under which it was granted, until it is renewed; none when it was granted at once.
+    pub ticket: Option<Ticket>,
 }
 
 impl LockRecord {
@@ -262,6 +294,224 @@ pub struct EntryRecord {
     pub ttl: Option<Millis>,
 }
 
+/// What a lock on a subject is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contract {
+    /// The text.
+    pub text: Arc<str>,
+    /// What it concerns.
+    pub paths: Vec<Target>,
+}
+
+/// A request that waits for locks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaiterRecord {
+    /// Its scope.
+    pub scope: ScopeId,
+    /// Its place in the queue.
+    pub ticket: Ticket,
+    /// Who waits.
+    pub peer: PeerName,
+    /// The session that waits.
+    pub session: SessionId,
+    /// What it wants, all of it.
+    pub targets: Vec<Target>,
+    /// How the locks would exclude others.
+    pub mode: LockMode,
+    /// Lifetime of the locks.
+    pub ttl: Millis,
+    /// Why.
+    pub reason: String,
+    /// What it is about.
+    pub contract: Option<Contract>,
+    /// How long it waits.
+    pub wait: Millis,
+    /// When it joined, for its deadline.
+    pub at: Timestamp,
+    /// When it joined, for display.
+    pub queued: WallTime,
+}
+
+impl WaiterRecord {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        let contract = self.contract.as_ref().map_or(0, |contract| contract.text.len());
+        size_of::<Self>() + targets_weight(&self.targets) + self.reason.len() + contract
+    }
+}
+
+/// About how many bytes some targets take in memory.
+fn targets_weight(targets: &[Target]) -> usize {
+    targets.iter().map(|target| 32 + target.as_str().len()).sum()
+}
+
+/// A request to a holder to make way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRequestRecord {
+    /// Its scope.
+    pub scope: ScopeId,
+    /// The revision at which it was asked.
+    pub id: Revision,
+    /// Who asks.
+    pub from: PeerName,
+    /// Who is asked.
+    pub holder: PeerName,
+    /// What the asker wants to lock.
+    pub wanted: Vec<Target>,
+    /// Targets of the holder's locks that are in the way.
+    pub locks: Vec<Target>,
+    /// Why.
+    pub reason: String,
+    /// Whether to look before going on.
+    pub urgent: bool,
+    /// When it was asked, for its deadline.
+    pub at: Timestamp,
+    /// When it was asked, for display.
+    pub asked: WallTime,
+}
+
+/// Names a request to make way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ReleaseRequestKey {
+    /// Its scope.
+    pub scope: ScopeId,
+    /// The revision at which it was asked.
+    pub id: Revision,
+    /// Who is asked.
+    pub holder: PeerName,
+}
+
+impl ReleaseRequestRecord {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + targets_weight(&self.wanted) + targets_weight(&self.locks) + self.reason.len()
+    }
+
+    /// Names the request.
+    #[must_use]
+    pub fn key(&self) -> ReleaseRequestKey {
+        ReleaseRequestKey { scope: self.scope.clone(), id: self.id, holder: self.holder.clone() }
+    }
+}
+
+/// What a holder answers to a request to make way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleaseAnswer {
+    /// It keeps the locks.
+    Keep,
+    /// It releases them.
+    Release,
+    /// It holds something narrower instead.
+    Narrow,
+}
+
+/// A former version of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRecord {
+    /// The entry as it was.
+    pub entry: Arc<EntryRecord>,
+    /// When it was replaced or deleted.
+    pub ended: Timestamp,
+}
+
+impl PastRecord {
+    /// Its place among the former versions of its key in the store, reused in turn.
+    #[must_use]
+    pub fn slot(&self) -> u8 {
+        let kept = crate::limits::VERSIONS_KEPT.0 as u64;
+        u8::try_from(self.entry.version.0 % kept).unwrap_or_default()
+    }
+}
+
+/// How writes to keys that begin with a prefix treat each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PolicyKind {
+    /// Another peer's value is not overwritten unread.
+    #[default]
+    RequireVersion,
+    /// The last write wins.
+    LastWriteWins,
+    /// What is written is a JSON merge patch of what is there.
+    MergePatch,
+    /// What is written is added to what is there.
+    Append,
+}
+
+/// The policy of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// Its scope.
+    pub scope: ScopeId,
+    /// How the keys begin.
+    pub prefix: String,
+    /// The policy.
+    pub kind: PolicyKind,
+}
+
+/// What was done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TouchKind {
+    /// It was read.
+    Read,
+    /// It was written, created, moved or deleted.
+    Edit,
+}
+
+/// When something was done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TouchTime {
+    /// In the mesh's order.
+    pub revision: Revision,
+    /// For deadlines.
+    pub at: Timestamp,
+    /// For display.
+    pub wall: WallTime,
+}
+
+/// What a peer did to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TouchRecord {
+    /// Its scope.
+    pub scope: ScopeId,
+    /// The file.
+    pub path: Target,
+    /// The peer.
+    pub peer: PeerName,
+    /// Branch the peer was on; empty when unknown.
+    pub branch: String,
+    /// Checkout the peer was in; empty when unknown.
+    pub worktree: String,
+    /// When it last read the file.
+    pub read: Option<TouchTime>,
+    /// When it last edited it.
+    pub edit: Option<TouchTime>,
+}
+
+/// Names what a peer did to a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TouchKey {
+    /// Its scope.
+    pub scope: ScopeId,
+    /// The file.
+    pub path: Target,
+    /// The peer.
+    pub peer: PeerName,
+}
+
+impl TouchRecord {
+    /// Names the record.
+    #[must_use]
+    pub fn key(&self) -> TouchKey {
+        TouchKey { scope: self.scope.clone(), path: self.path.clone(), peer: self.peer.clone() }
+    }
+
+    /// When the file was last touched at all.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        self.read.iter().chain(&self.edit).map(|time| time.at).max().unwrap_or_default()
+    }
+}
+
 /// Whom a message is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recipients {
@@ -269,6 +519,8 @@ pub enum Recipients {
     Direct(Vec<PeerName>),
     /// Every peer of the scope but the sender.
     Broadcast,
+    /// Every peer that follows the topic but the sender.
+    Topic(TopicName),
 }
 
 /// What the sender of a message expects.
@@ -309,6 +561,10 @@ pub struct MessageRecord {
     pub at: Timestamp,
     /// When it was accepted, for display.
     pub sent: WallTime,
+    /// The message that its thread began with; none when it is that itself.
+    pub thread: Option<MessageId>,
+    /// Targets it mentions.
+    pub paths: Vec<Target>,
 }
 
 /// Digest of a request's method and content, to tell a repeat from a reuse of its id.

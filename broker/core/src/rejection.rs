@@ -1,10 +1,13 @@
 //! Why the answer is no: one closed list, which the shell turns into gRPC statuses in one place.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::event::LeaveCause;
-use crate::id::{EntryKey, PeerName};
-use crate::revision::{Revision, Version};
+use crate::id::{EntryKey, MessageId, PeerName};
+use crate::record::{EntryRecord, LockRecord};
+use crate::revision::{FencingToken, Revision, Version};
 use crate::target::Target;
 
 /// A refusal. Its text says what happened and the next step.
@@ -65,16 +68,58 @@ pub enum Rejection {
         revision: Revision,
     },
     /// The entry is at another version than expected.
-    #[error("{key:?} is at version {} (written by {writer}); read it, merge and try again", .version.0)]
-    VersionMismatch {
+    #[error(
+        "{:?} is at version {} (written by {}); merge with it and try again",
+        .0.theirs.key, .0.theirs.version.0, .0.theirs.writer
+    )]
+    VersionMismatch(Box<WriteConflict>),
+    /// Another peer wrote the value last, and the session has not read it as it is.
+    #[error(
+        "{:?} is at version {}, written by {}, and you have not read that version; merge with it and write again",
+        .0.theirs.key, .0.theirs.version.0, .0.theirs.writer
+    )]
+    OverwriteNeedsVersion(Box<WriteConflict>),
+    /// This version of the entry is not kept.
+    #[error("version {} of {key:?} is not kept; list its versions", .version.0)]
+    VersionNotFound {
         /// The key.
         key: EntryKey,
-        /// Its version.
+        /// The version.
         version: Version,
-        /// Revision of its last write.
-        revision: Revision,
-        /// Who wrote it last.
-        writer: PeerName,
+    },
+    /// A fencing token is no longer good.
+    #[error("token {} is not that of a live lock on {path}; stop, and take the lock anew", .token.0.0)]
+    Fenced {
+        /// What was to be protected.
+        path: Target,
+        /// The token that came with the attempt.
+        token: FencingToken,
+        /// The newest lock that overlaps it, if there is one.
+        current: Option<Arc<LockRecord>>,
+    },
+    /// Waiting would close a circle.
+    #[error(
+        "waiting would be a deadlock: {}; release what the others wait for, then try again",
+        circle(cycle)
+    )]
+    Deadlock {
+        /// Who waits for whom, from the caller back to the caller.
+        cycle: Vec<PeerName>,
+    },
+    /// No such message is stored, or the caller may not see it.
+    #[error("no message {id} is stored that you may see")]
+    MessageNotFound {
+        /// Its id.
+        id: MessageId,
+    },
+    /// The message id was used for another message.
+    #[error("this message_id was used for another message; choose a fresh one")]
+    MessageIdReused,
+    /// No open request to make way has this id and is for the caller.
+    #[error("no open request {} to release is for you; it was answered, or its locks have ended", .id.0)]
+    ReleaseRequestNotFound {
+        /// Its id.
+        id: Revision,
     },
     /// The caller holds no lock on the target.
     #[error("you hold no lock on {path}")]
@@ -96,6 +141,23 @@ pub enum Rejection {
         /// The bound.
         limit: usize,
     },
+}
+
+/// What is needed to merge a write with what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteConflict {
+    /// The entry as the caller last read it, or as the version it named, if that is kept.
+    pub base: Option<Arc<EntryRecord>>,
+    /// The entry as it is.
+    pub theirs: Arc<EntryRecord>,
+    /// Fields that both changed, as JSON pointers.
+    pub fields: Vec<String>,
+}
+
+/// `ann > bob > ann`.
+#[must_use]
+pub fn circle(cycle: &[PeerName]) -> String {
+    cycle.iter().map(PeerName::as_str).collect::<Vec<_>>().join(" > ")
 }
 
 impl Rejection {

@@ -33,6 +33,10 @@ impl Sequence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FencingToken(pub Revision);
 
+/// Place of a waiting request in the queue of locks: the revision at which it joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub Revision);
+
 /// How often a key was written since it was created: 1, 2, 3 …
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version(pub u64);

@@ -1,11 +1,13 @@
 //! The state of a mesh: a cache of records, what a request would do to it, and taking the result in.
 
+mod contracts;
 pub mod deadlines;
 pub mod entries;
 pub mod locks;
 pub mod messages;
 mod names;
 pub mod peers;
+pub mod touches;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,7 @@ use entries::Entries;
 use locks::Locks;
 use messages::Messages;
 use peers::Peers;
+use touches::Touches;
 
 /// A cache of all records, with the indices that deciding and reading need.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +45,10 @@ pub struct State {
     pub locks: Locks,
     /// What is remembered.
     pub entries: Entries,
-    /// What was said and not read yet.
+    /// What was said.
     pub messages: Messages,
+    /// Who has read or edited what.
+    pub touches: Touches,
     /// What ends when.
     deadlines: Deadlines,
 }
@@ -76,6 +81,15 @@ struct Change {
     writes: Vec<Write>,
     events: Vec<Event>,
     outcome: Outcome,
+    /// Whether requests that wait can be granted and did not fit in; none leaves it as it is.
+    handover_due: Option<bool>,
+}
+
+impl Change {
+    /// A change without writes and events yet.
+    fn new(scope: ScopeId, actor: Option<PeerName>, outcome: Outcome) -> Self {
+        Self { scope, actor, writes: Vec::new(), events: Vec::new(), outcome, handover_due: None }
+    }
 }
 
 /// What an aggregate decides.
@@ -98,11 +112,28 @@ impl State {
             Command::Update(update) => self.decide_update(self.caller(request)?, update),
             Command::Send(send) => self.decide_send(self.caller(request)?, send, now)?,
             Command::Acknowledge { up_to } => self.decide_acknowledge(self.caller(request)?, *up_to)?,
+            Command::Follow { follow, unfollow } => {
+                self.decide_follow(self.caller(request)?, follow, unfollow)?
+            }
             Command::Put(put) => self.decide_put(self.caller(request)?, put, now)?,
-            Command::Delete(delete) => self.decide_delete(self.caller(request)?, delete)?,
+            Command::Delete(delete) => self.decide_delete(self.caller(request)?, delete, now)?,
+            Command::Transact(transact) => self.decide_transact(self.caller(request)?, transact, now)?,
+            Command::Restore(restore) => self.decide_restore(self.caller(request)?, restore, now)?,
+            Command::SetPolicy(policy) => self.decide_set_policy(self.caller(request)?, policy)?,
+            Command::Touch(touch) => self.decide_touch(self.caller(request)?, touch, now)?,
+            Command::Abandon { ticket } => self.decide_abandon(self.caller(request)?, *ticket, now)?,
+            Command::RequestRelease(ask) => self.decide_request_release(self.caller(request)?, ask, now)?,
+            Command::AnswerRelease(answer) => {
+                self.decide_answer_release(self.caller(request)?, answer, now)?
+            }
+            Command::ForceRelease { targets, reason } => {
+                self.decide_force_release(self.caller(request)?, targets, reason, now)?
+            }
             Command::Acquire(acquire) => self.decide_acquire(self.caller(request)?, acquire, now)?,
             Command::Renew { targets, ttl } => self.decide_renew(self.caller(request)?, targets, *ttl)?,
-            Command::Release { targets } => self.decide_release(self.caller(request)?, targets)?,
+            Command::Release { targets, keep, note } => {
+                self.decide_release(self.caller(request)?, targets, keep, note, now)?
+            }
         };
         Ok(match step {
             Step::Answer(outcome) => Decision::Answer(outcome),
@@ -114,19 +145,36 @@ impl State {
     pub fn apply(&mut self, write: &Write, now: Timestamp) {
         match write {
             Write::Put(Record::Scope(record)) => {
+                let due = Due::Handover(record.scope.clone());
+                if record.handover_due {
+                    self.deadlines.set_earlier(due, now);
+                } else {
+                    self.deadlines.clear(&due);
+                }
                 self.scopes.insert(record.scope.clone(), record.clone());
             }
             Write::Put(Record::Peer(record)) => self.apply_peer(record, now),
             Write::Put(Record::Lock(record)) => self.apply_lock(record, now),
             Write::Put(Record::Entry(record)) => self.apply_entry(record),
-            Write::Put(Record::Message(record)) => self.apply_message(record),
+            Write::Put(Record::Message(record)) => self.apply_message(record, now),
+            Write::Put(Record::Waiter(record)) => self.apply_waiter(record),
+            Write::Put(Record::ReleaseRequest(record)) => self.apply_release_request(record),
+            Write::Put(Record::Past(record)) => self.apply_past(record),
+            Write::Put(Record::Policy(record)) => self.apply_policy(record),
+            Write::Put(Record::Touch(record)) => self.apply_touch(record),
             Write::Delete(RecordKey::Scope(scope)) => {
+                self.deadlines.clear(&Due::Handover(scope.clone()));
                 self.scopes.remove(scope);
             }
             Write::Delete(RecordKey::Peer(key)) => self.remove_peer(key),
             Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key),
             Write::Delete(RecordKey::Entry(scope, key)) => self.remove_entry(scope, key),
             Write::Delete(RecordKey::Message(slot)) => self.remove_message(*slot),
+            Write::Delete(RecordKey::Waiter(ticket)) => self.remove_waiter(*ticket),
+            Write::Delete(RecordKey::ReleaseRequest(key)) => self.remove_release_request(key),
+            Write::Delete(RecordKey::Past(scope, key, slot)) => self.remove_past(scope, key, *slot),
+            Write::Delete(RecordKey::Policy(scope, prefix)) => self.remove_policy(scope, prefix),
+            Write::Delete(RecordKey::Touch(key)) => self.remove_touch(key),
         }
     }
 
@@ -202,14 +250,19 @@ impl State {
         match due {
             Due::Session(session) => self.decide_end(*session, LeaveCause::Expired, now),
             Due::Lock(key) => self.decide_unlock(key, now),
-            Due::Entry(scope, key) => self.decide_entry_expiry(scope, key),
-            Due::Message(slot) => self.decide_message_expiry(*slot),
+            Due::Waiter(ticket) => self.decide_wait_expiry(*ticket, now),
+            Due::Handover(scope) => self.decide_handover(scope, now),
+            Due::ReleaseRequest(key) => Step::Change(Change {
+                writes: vec![Write::Delete(RecordKey::ReleaseRequest(key.clone()))],
+                ..Change::new(key.scope.clone(), None, Outcome::Done)
+            }),
+            Due::Entry(scope, key) => self.decide_entry_expiry(scope, key, now),
+            Due::Past(scope, key) => self.decide_past_expiry(scope, key),
+            Due::Message(slot) => self.decide_message_expiry(*slot, now),
+            Due::Touch(key) => self.decide_touch_expiry(key, now),
             Due::Peer(key) => Step::Change(Change {
-                scope: key.scope.clone(),
-                actor: None,
                 writes: vec![Write::Delete(RecordKey::Peer(key.clone()))],
-                events: Vec::new(),
-                outcome: Outcome::Done,
+                ..Change::new(key.scope.clone(), None, Outcome::Done)
             }),
         }
     }
@@ -221,14 +274,21 @@ impl State {
 
     /// Gives a change its place in the order.
     fn seal(&self, change: Change, request: &Request, now: Now) -> Transaction {
-        let Change { scope, actor, mut writes, events, outcome } = change;
+        let Change { scope, actor, mut writes, events, outcome, handover_due } = change;
         let revision = self.next_revision();
         let head = self.scopes.get(&scope);
         let last_revision = head.map_or(Revision::ZERO, |head| head.last_revision);
         let last_sequence = head.map_or(Sequence::default(), |head| head.sequence);
         let sequence = if events.is_empty() { Sequence::default() } else { last_sequence.next() };
-        if !events.is_empty() {
-            let record = ScopeRecord { scope: scope.clone(), sequence, last_revision: revision };
+        let was_due = head.is_some_and(|head| head.handover_due);
+        let handover_due = handover_due.unwrap_or(was_due);
+        if !events.is_empty() || handover_due != was_due {
+            let last = |record: &ScopeRecord| (record.sequence, record.last_revision);
+            let (sequence, last_revision) = match events.is_empty() {
+                true => head.map(last).unwrap_or_default(),
+                false => (sequence, revision),
+            };
+            let record = ScopeRecord { scope: scope.clone(), sequence, last_revision, handover_due };
             writes.push(Write::Put(Record::Scope(record)));
         }
         let log = Arc::new(LogRecord {

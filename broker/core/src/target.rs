@@ -1,5 +1,7 @@
 //! What a lock can be on: a path, or everything below a directory. Conflict is exact intersection.
 
+pub mod index;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +17,35 @@ use crate::rejection::Rejection;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(Arc<str>);
 
+/// What a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// One path.
+    File,
+    /// Everything below a directory.
+    Subtree,
+    /// All paths that fit a pattern.
+    Glob,
+    /// Something inside a file.
+    Symbol,
+    /// Something that is no file.
+    Subject,
+}
+
 impl Target {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> TargetKind {
+        if self.is_subtree() { TargetKind::Subtree } else { TargetKind::File }
+    }
+
+    /// True when everything that belongs to the other belongs to this one. Of a glob inside a glob, only where that is
+    /// plain to see: never true when it is not so.
+    #[must_use]
+    pub fn covers(&self, other: &Target) -> bool {
+        self == other || (self.is_subtree() && other.0.starts_with(self.prefix()))
+    }
+
     /// Takes a target in normal form but for Unicode, which is brought to NFC.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Rejection> {
         let fail = |problem: &str| Err(Rejection::invalid(field, format!("{}: {problem}", shown(text))));

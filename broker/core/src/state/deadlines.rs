@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{EntryKey, ScopeId, SessionId};
-use crate::record::{LockKey, PeerKey};
+use crate::record::{LockKey, PeerKey, ReleaseRequestKey, TouchKey};
+use crate::revision::Ticket;
 use crate::time::Timestamp;
 
 /// Something that time alone ends.
@@ -19,6 +20,16 @@ pub enum Due {
     Message(u32),
     /// An offline peer past its retention.
     Peer(PeerKey),
+    /// A request whose wait for locks is over.
+    Waiter(Ticket),
+    /// Requests of a scope that can be granted.
+    Handover(ScopeId),
+    /// A request to make way past its retention.
+    ReleaseRequest(ReleaseRequestKey),
+    /// Versions of a deleted key past their retention.
+    Past(ScopeId, EntryKey),
+    /// A touch past its retention.
+    Touch(TouchKey),
 }
 
 /// All deadlines.

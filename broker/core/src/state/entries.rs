@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::deadlines::Due;
 use super::{Change, State, Step};
-use crate::command::{Delete, Precondition, Put};
+use crate::command::{Delete, Precondition, Put, Restore, SetPolicy, Transact};
 use crate::event::{DeleteCause, Event, preview};
 use crate::id::{EntryKey, PeerName, ScopeId};
 use crate::limits;
 use crate::outcome::{EntryMeta, Outcome};
-use crate::record::{EntryRecord, PeerRecord, Record, RecordKey, Write};
-use crate::rejection::Rejection;
+use crate::record::{EntryRecord, PastRecord, PeerRecord, PolicyRecord, Record, RecordKey, Write};
+use crate::rejection::{Rejection, WriteConflict};
 use crate::revision::Version;
 use crate::target::Target;
 use crate::time::Now;
@@ -31,8 +31,6 @@ pub struct EntryFilter {
     pub prefix: String,
     /// What one of the entry's paths must intersect.
     pub path: Option<Target>,
-    /// Words, in lower case, that key, value or tags must hold.
-    pub words: Vec<String>,
     /// Tags the entry must carry.
     pub tags: Vec<String>,
 }
@@ -44,13 +42,7 @@ impl EntryFilter {
         let on_path = |path: &Target| entry.paths.iter().any(|at| at.intersects(path));
         self.path.as_ref().is_none_or(on_path)
             && self.tags.iter().all(|tag| entry.tags.contains(tag))
-            && self.words.iter().all(|word| holds_word(entry, word))
     }
-}
-
-fn holds_word(entry: &EntryRecord, word: &str) -> bool {
-    let in_text = |text: &str| text.to_lowercase().contains(word);
-    in_text(entry.key.as_str()) || in_text(&entry.value) || entry.tags.iter().any(|tag| in_text(tag))
 }
 
 impl Entries {
@@ -64,6 +56,33 @@ impl Entries {
     #[must_use]
     pub fn get(&self, scope: &ScopeId, key: &EntryKey) -> Option<&Arc<EntryRecord>> {
         self.by_scope.get(scope)?.get(key)
+    }
+
+    /// The kept versions of a key, newest first, the present one among them; true when the key is deleted.
+    #[must_use]
+    pub fn versions(&self, _scope: &ScopeId, _key: &EntryKey) -> (Vec<Arc<EntryRecord>>, bool) {
+        (Vec::new(), false)
+    }
+
+    /// One version of a key, if it is kept.
+    #[must_use]
+    pub fn version(&self, scope: &ScopeId, key: &EntryKey, version: Version) -> Option<Arc<EntryRecord>> {
+        self.versions(scope, key).0.into_iter().find(|entry| entry.version == version)
+    }
+
+    /// The policies of a scope, by prefix.
+    pub fn policies(&self, _scope: &ScopeId) -> impl Iterator<Item = &PolicyRecord> {
+        std::iter::empty()
+    }
+
+    /// The entries of a scope one of whose paths overlaps a target, each once, in no order that matters.
+    pub fn about<'a>(
+        &'a self,
+        scope: &ScopeId,
+        target: &'a Target,
+    ) -> impl Iterator<Item = &'a Arc<EntryRecord>> {
+        let overlaps = |entry: &&Arc<EntryRecord>| entry.paths.iter().any(|path| path.intersects(target));
+        self.by_scope.get(scope).into_iter().flat_map(BTreeMap::values).filter(overlaps)
     }
 
     /// Entries of a scope that pass a filter, by key, after a key.
@@ -142,10 +161,54 @@ impl State {
             outcome: Outcome::Written(meta(&entry)),
             writes: vec![Write::Put(Record::Entry(Arc::new(entry)))],
             events: vec![event],
+            handover_due: None,
         }))
     }
 
-    pub(super) fn decide_delete(&self, caller: &Arc<PeerRecord>, delete: &Delete) -> Result<Step, Rejection> {
+    pub(super) fn decide_transact(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _transact: &Transact,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("operations", "STUB"))
+    }
+
+    pub(super) fn decide_restore(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _restore: &Restore,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("version", "STUB"))
+    }
+
+    pub(super) fn decide_set_policy(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _policy: &SetPolicy,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("prefix", "STUB"))
+    }
+
+    pub(super) fn decide_past_expiry(&self, _scope: &ScopeId, _key: &EntryKey) -> Step {
+        Step::Answer(Outcome::Done)
+    }
+
+    pub(super) fn apply_past(&mut self, _record: &Arc<PastRecord>) {}
+
+    pub(super) fn remove_past(&mut self, _scope: &ScopeId, _key: &EntryKey, _slot: u8) {}
+
+    pub(super) fn apply_policy(&mut self, _record: &PolicyRecord) {}
+
+    pub(super) fn remove_policy(&mut self, _scope: &ScopeId, _prefix: &str) {}
+
+    pub(super) fn decide_delete(
+        &self,
+        caller: &Arc<PeerRecord>,
+        delete: &Delete,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
         let scope = writable(caller, delete.scope.as_ref())?;
         let former = self.entries.get(&scope, &delete.key);
         check(delete.precondition, &delete.key, former)?;
@@ -153,7 +216,7 @@ impl State {
         Ok(Step::Change(removal(entry, Some(caller.name.clone()), DeleteCause::Deleted, Outcome::Deleted)))
     }
 
-    pub(super) fn decide_entry_expiry(&self, scope: &ScopeId, key: &EntryKey) -> Step {
+    pub(super) fn decide_entry_expiry(&self, scope: &ScopeId, key: &EntryKey, _now: Now) -> Step {
         match self.entries.get(scope, key) {
             Some(entry) => Step::Change(removal(entry, None, DeleteCause::Expired, Outcome::Done)),
             None => Step::Answer(Outcome::Done),
@@ -202,14 +265,15 @@ fn check(
     key: &EntryKey,
     entry: Option<&Arc<EntryRecord>>,
 ) -> Result<(), Rejection> {
-    let mismatch = |entry: &EntryRecord| Rejection::VersionMismatch {
-        key: key.clone(),
-        version: entry.version,
-        revision: entry.revision,
-        writer: entry.writer.clone(),
+    let mismatch = |entry: &Arc<EntryRecord>| {
+        Rejection::VersionMismatch(Box::new(WriteConflict {
+            base: None,
+            theirs: entry.clone(),
+            fields: Vec::new(),
+        }))
     };
     match (precondition, entry) {
-        (Precondition::Any, _) | (Precondition::MustNotExist, None) => Ok(()),
+        (Precondition::Any | Precondition::LastRead(_), _) | (Precondition::MustNotExist, None) => Ok(()),
         (Precondition::MustNotExist, Some(entry)) => {
             Err(Rejection::KeyExists { key: key.clone(), version: entry.version, revision: entry.revision })
         }
@@ -234,7 +298,9 @@ fn removal(entry: &EntryRecord, actor: Option<PeerName>, cause: DeleteCause, out
             paths: entry.paths.clone(),
         }],
         outcome,
+        handover_due: None,
     }
+
 }
 
 fn meta(entry: &EntryRecord) -> EntryMeta {

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use super::deadlines::Due;
 use super::peers::{has_left, orphan_delay};
 use super::{Change, State, Step};
-use crate::command::Acquire;
+use crate::command::{Acquire, AnswerRelease, RequestRelease};
 use crate::event::{Event, UnlockCause};
 use crate::id::{PeerName, ScopeId};
 use crate::limits;
-use crate::outcome::{Conflict, Outcome};
-use crate::record::{LockKey, LockMode, LockRecord, PeerKey, PeerRecord, Record, RecordKey, Write};
+use crate::outcome::{Conflict, Obstacle, Outcome};
+use crate::record::{
+    LockKey, LockMode, LockRecord, PeerKey, PeerRecord, Record, RecordKey, ReleaseRequestKey,
+    ReleaseRequestRecord, WaiterRecord, Write,
+};
 use crate::rejection::Rejection;
-use crate::revision::FencingToken;
+use crate::revision::{FencingToken, Ticket};
 use crate::target::Target;
 use crate::time::{Millis, Now, Timestamp};
 
@@ -36,6 +39,28 @@ impl Borrow<str> for Target {
 }
 
 impl Locks {
+    /// A request that waits.
+    #[must_use]
+    pub fn waiter(&self, _ticket: Ticket) -> Option<&Arc<WaiterRecord>> {
+        None
+    }
+
+    /// The requests of a scope that wait, in the order of the queue.
+    pub fn waiters(&self, _scope: &ScopeId) -> impl Iterator<Item = &Arc<WaiterRecord>> {
+        std::iter::empty()
+    }
+
+    /// The locks that were granted to a peer under a ticket and are held since.
+    #[must_use]
+    pub fn granted_under(&self, holder: &PeerKey, ticket: Ticket) -> Vec<Arc<LockRecord>> {
+        self.of_holder(holder).filter(|lock| lock.ticket == Some(ticket)).cloned().collect()
+    }
+
+    /// Open requests to make way of a scope, oldest first.
+    pub fn release_requests(&self, _scope: &ScopeId) -> impl Iterator<Item = &Arc<ReleaseRequestRecord>> {
+        std::iter::empty()
+    }
+
     /// How many locks there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -154,6 +179,22 @@ impl State {
         (holder.is_none_or(|peer| orphan_delay(peer, lock.session).is_some()), remaining)
     }
 
+    /// Whether a peer could have a lock at once; any peer, if none is named.
+    #[must_use]
+    pub fn is_free(&self, scope: &ScopeId, _peer: Option<&PeerName>, target: &Target, _mode: LockMode) -> bool {
+        self.locks.overlapping(scope, target).next().is_none()
+    }
+
+    /// The live lock with this token that covers the target; or else the overlapping lock with the largest token.
+    pub fn check_fence(
+        &self,
+        _scope: &ScopeId,
+        _target: &Target,
+        _token: FencingToken,
+    ) -> Result<Arc<LockRecord>, Option<Arc<LockRecord>>> {
+        Err(None)
+    }
+
     pub(super) fn decide_acquire(
         &self,
         caller: &Arc<PeerRecord>,
@@ -175,13 +216,14 @@ impl State {
         if self.locks.count + new > limits::LOCKS {
             return Err(Rejection::LimitReached { what: "locks", limit: limits::LOCKS });
         }
-        let events = if fresh.is_empty() { Vec::new() } else { vec![Event::FileLocked { locks: fresh }] };
+        let events = if fresh.is_empty() { Vec::new() } else { vec![Event::FileLocked { locks: fresh, ticket: None }] };
         Ok(Step::Change(Change {
             scope: caller.scope.clone(),
             actor: Some(caller.name.clone()),
             writes: locks.iter().cloned().map(|lock| Write::Put(Record::Lock(lock))).collect(),
             events,
             outcome: Outcome::Granted { locks },
+            handover_due: None,
         }))
     }
 
@@ -201,7 +243,12 @@ impl State {
         let (lingering, remaining) = self.lock_status(lock, now);
         let holder = self.peers.get(&lock.scope, &lock.holder);
         let holder_focus = holder.map(|peer| peer.info.focus.clone()).unwrap_or_default();
-        Conflict { target: target.clone(), lock: lock.clone(), lingering, remaining, holder_focus }
+        Conflict {
+            target: target.clone(),
+            obstacle: Obstacle::Lock { lock: lock.clone(), lingering },
+            remaining,
+            holder_focus,
+        }
     }
 
     /// The lock that the caller will have: its own one renewed, or a new one.
@@ -229,6 +276,7 @@ impl State {
             reason: acquire.reason.clone(),
             ttl: acquire.ttl,
             acquired: now.wall,
+            ticket: None,
         }
     }
 
@@ -267,6 +315,7 @@ impl State {
             writes: renewed.iter().cloned().map(|lock| Write::Put(Record::Lock(lock))).collect(),
             events: Vec::new(),
             outcome: Outcome::Renewed { locks: renewed },
+            handover_due: None,
         }))
     }
 
@@ -274,13 +323,16 @@ impl State {
         &self,
         caller: &Arc<PeerRecord>,
         targets: &[Target],
+        _keep: &[Target],
+        _note: &str,
+        _now: Now,
     ) -> Result<Step, Rejection> {
         let mut own = self.own_locks(caller, targets)?;
         own.truncate(limits::UNLOCKS_PER_TRANSACTION);
         let released: Vec<Target> = own.iter().map(|lock| lock.target.clone()).collect();
         let left = self.locks.count_of_holder(&caller.key()).saturating_sub(released.len());
         let remaining = u32::try_from(left).unwrap_or(u32::MAX);
-        let outcome = Outcome::Released { targets: released.clone(), remaining };
+        let outcome = Outcome::Released { targets: released.clone(), remaining, kept: Vec::new() };
         if released.is_empty() {
             return Ok(Step::Answer(outcome));
         }
@@ -292,8 +344,10 @@ impl State {
                 holder: caller.name.clone(),
                 targets: released,
                 cause: UnlockCause::Released,
+                reason: String::new(),
             }],
             outcome,
+            handover_due: None,
         }))
     }
 
@@ -329,8 +383,10 @@ impl State {
                 holder: key.holder.clone(),
                 targets: over.iter().map(|lock| lock.target.clone()).collect(),
                 cause: self.unlock_cause(first),
+                reason: String::new(),
             }],
             outcome: Outcome::Done,
+            handover_due: None,
         })
     }
 
@@ -350,6 +406,59 @@ impl State {
         let ttl = orphaned.map_or(record.ttl, |delay| delay.min(record.ttl));
         self.deadlines.set(Due::Lock(record.key()), now.after(ttl));
     }
+
+    pub(super) fn decide_abandon(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _ticket: Ticket,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("ticket", "STUB"))
+    }
+
+    pub(super) fn decide_wait_expiry(&self, _ticket: Ticket, _now: Now) -> Step {
+        Step::Answer(Outcome::Done)
+    }
+
+    pub(super) fn decide_handover(&self, _scope: &ScopeId, _now: Now) -> Step {
+        Step::Answer(Outcome::Done)
+    }
+
+    pub(super) fn decide_request_release(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _ask: &RequestRelease,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("paths", "STUB"))
+    }
+
+    pub(super) fn decide_answer_release(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _answer: &AnswerRelease,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("id", "STUB"))
+    }
+
+    pub(super) fn decide_force_release(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _targets: &[Target],
+        _reason: &str,
+        _now: Now,
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("paths", "STUB"))
+    }
+
+    pub(super) fn apply_waiter(&mut self, _record: &Arc<WaiterRecord>) {}
+
+    pub(super) fn remove_waiter(&mut self, _ticket: Ticket) {}
+
+    pub(super) fn apply_release_request(&mut self, _record: &Arc<ReleaseRequestRecord>) {}
+
+    pub(super) fn remove_release_request(&mut self, _key: &ReleaseRequestKey) {}
 
     pub(super) fn remove_lock(&mut self, key: &LockKey) {
         self.locks.remove(key);

@@ -8,13 +8,14 @@ use super::deadlines::Due;
 use super::{Change, PageSize, State, Step};
 use crate::command::Send;
 use crate::event::{Event, preview};
-use crate::id::{PeerName, ScopeId};
+use crate::id::{MessageId, PeerName, ScopeId, TopicName};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::record::{MessageRecord, PeerKey, PeerRecord, Recipients, Record, RecordKey, Write};
 use crate::rejection::Rejection;
 use crate::revision::Revision;
-use crate::time::{Now, WallTime};
+use crate::target::Target;
+use crate::time::{Now, Timestamp, WallTime};
 
 /// All messages, with an index per recipient and one of each scope's broadcasts.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,65 @@ impl Messages {
     #[must_use]
     pub fn count(&self) -> usize {
         self.by_revision.len()
+    }
+
+    /// A message by its id.
+    #[must_use]
+    pub fn by_id(&self, id: MessageId) -> Option<&Arc<MessageRecord>> {
+        self.by_revision.values().find(|message| message.id == id)
+    }
+
+    /// The first message that answers another one and is not of its sender.
+    #[must_use]
+    pub fn reply_to(&self, _message: &MessageRecord) -> Option<&Arc<MessageRecord>> {
+        None
+    }
+
+    /// Messages of a topic after a revision, oldest first; the newest that fit, when that is zero.
+    #[must_use]
+    pub fn topic(
+        &self,
+        _scope: &ScopeId,
+        _topic: &TopicName,
+        _after: Revision,
+        _page: PageSize,
+    ) -> Vec<Arc<MessageRecord>> {
+        Vec::new()
+    }
+
+    /// Messages of a message's thread after a revision, as far as a peer sent or received them; as [`Self::topic`].
+    #[must_use]
+    pub fn thread(
+        &self,
+        _of: &MessageRecord,
+        _reader: &PeerRecord,
+        _after: Revision,
+        _page: PageSize,
+    ) -> Vec<Arc<MessageRecord>> {
+        Vec::new()
+    }
+
+    /// Topics of a scope that have messages, with how many and the revision of the newest, by name.
+    pub fn topics(&self, _scope: &ScopeId) -> impl Iterator<Item = (&TopicName, usize, Revision)> {
+        std::iter::empty()
+    }
+
+    /// Messages of a scope that mention something which overlaps a target, in no order that matters.
+    pub fn about<'a>(
+        &'a self,
+        scope: &'a ScopeId,
+        target: &'a Target,
+    ) -> impl Iterator<Item = &'a Arc<MessageRecord>> {
+        let mentions = |message: &&Arc<MessageRecord>| {
+            message.scope == *scope && message.paths.iter().any(|path| path.intersects(target))
+        };
+        self.by_revision.values().filter(mentions)
+    }
+
+    /// Whether a message is for a peer, or of it.
+    #[must_use]
+    pub fn concerns(_message: &MessageRecord, _peer: &PeerRecord) -> bool {
+        false
     }
 
     /// How many messages a peer has not acknowledged.
@@ -92,6 +152,7 @@ impl State {
         let (deliveries, online) = match &send.to {
             Recipients::Direct(names) => self.direct_deliveries(caller, names)?,
             Recipients::Broadcast => self.broadcast_deliveries(caller),
+            Recipients::Topic(_) => return Err(Rejection::invalid("topic", "STUB")),
         };
         let mut writes = Vec::new();
         if send.to == Recipients::Broadcast {
@@ -113,6 +174,8 @@ impl State {
             urgent: send.urgent,
             at: now.at,
             sent: now.wall,
+            thread: None,
+            paths: send.paths.clone(),
         };
         writes.push(Write::Put(Record::Message(Arc::new(message))));
         Ok(Step::Change(Change {
@@ -120,7 +183,8 @@ impl State {
             actor: Some(caller.name.clone()),
             writes,
             events: vec![sent_event(caller, send)],
-            outcome: Outcome::Sent { id: send.id, deliveries, online },
+            outcome: Outcome::Sent { id: send.id, deliveries, online, revision: self.next_revision(), duplicate: false },
+            handover_due: None,
         }))
     }
 
@@ -184,6 +248,7 @@ impl State {
             writes,
             events: Vec::new(),
             outcome,
+            handover_due: None,
         }))
     }
 
@@ -195,7 +260,7 @@ impl State {
         };
         let Some(inbox) = self.messages.direct.get(&peer.key()) else { return Vec::new() };
         let newly_read = (Bound::Excluded(former), Bound::Included(peer.acknowledged));
-        let (count, mut bytes) = limits::DELETES_PER_ACKNOWLEDGEMENT;
+        let (count, mut bytes) = limits::DELETES_PER_TRANSACTION;
         let mut fits = |message: &&Arc<MessageRecord>| {
             let before = bytes;
             bytes = bytes.saturating_sub(message.body.len());
@@ -208,7 +273,7 @@ impl State {
                 Recipients::Direct(names) => {
                     names.iter().all(|name| read_by(&message.scope, name, message.revision))
                 }
-                Recipients::Broadcast => false,
+                Recipients::Broadcast | Recipients::Topic(_) => false,
             })
             .take(count)
             .take_while(&mut fits)
@@ -216,7 +281,16 @@ impl State {
             .collect()
     }
 
-    pub(super) fn decide_message_expiry(&self, slot: u32) -> Step {
+    pub(super) fn decide_follow(
+        &self,
+        _caller: &Arc<PeerRecord>,
+        _follow: &[TopicName],
+        _unfollow: &[TopicName],
+    ) -> Result<Step, Rejection> {
+        Err(Rejection::invalid("follow", "STUB"))
+    }
+
+    pub(super) fn decide_message_expiry(&self, slot: u32, _now: Now) -> Step {
         let message = self.messages.by_slot.get(&slot).and_then(|at| self.messages.by_revision.get(at));
         let Some(message) = message else { return Step::Answer(Outcome::Done) };
         Step::Change(Change {
@@ -225,10 +299,11 @@ impl State {
             writes: vec![Write::Delete(RecordKey::Message(slot))],
             events: Vec::new(),
             outcome: Outcome::Done,
+            handover_due: None,
         })
     }
 
-    pub(super) fn apply_message(&mut self, record: &Arc<MessageRecord>) {
+    pub(super) fn apply_message(&mut self, record: &Arc<MessageRecord>, _now: Timestamp) {
         self.remove_message(record.slot);
         let messages = &mut self.messages;
         // On recovery a slot may lie beyond those seen so far; the ones skipped are free.
@@ -247,6 +322,7 @@ impl State {
             Recipients::Broadcast => {
                 messages.broadcasts.entry(record.scope.clone()).or_default().insert(record.revision);
             }
+            Recipients::Topic(_) => {}
         }
         self.deadlines.set(Due::Message(record.slot), record.at.after(limits::MESSAGE_RETENTION));
     }
@@ -265,6 +341,7 @@ impl State {
                 }
             }
             Recipients::Broadcast => remove_from(&mut messages.broadcasts, &record.scope, revision),
+            Recipients::Topic(_) => {}
         }
     }
 }
@@ -294,5 +371,7 @@ fn sent_event(caller: &PeerRecord, send: &Send) -> Event {
         urgent: send.urgent,
         size: u32::try_from(send.body.len()).unwrap_or(u32::MAX),
         preview: preview(&send.body),
+        thread: None,
+        paths: send.paths.clone(),
     }
 }

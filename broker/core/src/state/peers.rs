@@ -195,6 +195,7 @@ impl State {
             writes,
             events,
             outcome: Outcome::Joined { peer, resumed, unread },
+            handover_due: None,
         }))
     }
 
@@ -208,6 +209,7 @@ impl State {
             joined: crate::time::WallTime::default(),
             ended: None,
             acknowledged: self.next_revision(),
+            topics: BTreeMap::new(),
         }
     }
 
@@ -247,6 +249,7 @@ impl State {
             writes: vec![Write::Put(Record::Peer(peer.clone()))],
             events: vec![Event::PeerUpdated { peer }],
             outcome,
+            handover_due: None,
         })
     }
 
@@ -259,7 +262,8 @@ impl State {
         let mut writes: Vec<Write> = held.iter().map(|l| Write::Delete(RecordKey::Lock(l.key()))).collect();
         if !held.is_empty() {
             let targets = held.iter().map(|lock| lock.target.clone()).collect();
-            events.push(Event::FileUnlocked { holder: peer.name.clone(), targets, cause: UnlockCause::Left });
+            let (holder, cause) = (peer.name.clone(), UnlockCause::Left);
+            events.push(Event::FileUnlocked { holder, targets, cause, reason: String::new() });
         }
         events.extend(end_session(&mut peer, LeaveCause::Left, now));
         let change = Change {
@@ -271,6 +275,7 @@ impl State {
             },
             events,
             outcome: Outcome::Done,
+            handover_due: None,
         };
         Step::Change(change)
     }
@@ -285,6 +290,7 @@ impl State {
             writes: vec![Write::Put(Record::Peer(Arc::new(peer)))],
             events,
             outcome: Outcome::Done,
+            handover_due: None,
         })
     }
 
