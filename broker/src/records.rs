@@ -8,6 +8,11 @@
 //! | `04` | lock | digest of scope, target and holder |
 //! | `05` | entry | digest of scope and key |
 //! | `06` | message | slot, 4 bytes big-endian |
+//! | `07` | former version of an entry | digest of scope, key and slot: the version modulo how many are kept |
+//! | `08` | policy of a prefix | digest of scope and prefix |
+//! | `09` | request that waits for locks | ticket, 8 bytes big-endian |
+//! | `0a` | request to make way | digest of scope, id and holder |
+//! | `0b` | what a peer did to a file | digest of scope, path and peer |
 //!
 //! The history comes first because recovery takes the mesh's time from it, and peers before locks because a lock
 //! is judged by its holder's session. Digests keep keys short whatever callers choose as names; the names are in
@@ -31,6 +36,11 @@ const PEER: u8 = 0x03;
 const LOCK: u8 = 0x04;
 const ENTRY: u8 = 0x05;
 const MESSAGE: u8 = 0x06;
+const PAST: u8 = 0x07;
+const POLICY: u8 = 0x08;
+const WAITER: u8 = 0x09;
+const RELEASE_REQUEST: u8 = 0x0a;
+const TOUCH: u8 = 0x0b;
 
 /// A record as recovery finds it.
 #[derive(Debug)]
@@ -64,6 +74,11 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
         Some(&LOCK) => Record::Lock(parse("lock", value)?),
         Some(&ENTRY) => Record::Entry(parse("entry", value)?),
         Some(&MESSAGE) => Record::Message(parse("message", value)?),
+        Some(&PAST) => Record::Past(parse("former version", value)?),
+        Some(&POLICY) => Record::Policy(parse("policy", value)?),
+        Some(&WAITER) => Record::Waiter(parse("waiting request", value)?),
+        Some(&RELEASE_REQUEST) => Record::ReleaseRequest(parse("request to make way", value)?),
+        Some(&TOUCH) => Record::Touch(parse("touch", value)?),
         kind => {
             let what = format!("a record of unknown kind {kind:?}; was it written by a newer mesh?");
             return Err(StoreError::Corrupt { what });
@@ -93,6 +108,17 @@ fn key(name: &RecordKey) -> Key {
         }
         RecordKey::Entry(scope, key) => digest_key(ENTRY, &[scope.as_str(), key.as_str()]),
         RecordKey::Message(slot) => slot_key(MESSAGE, *slot),
+        RecordKey::Past(scope, key, slot) => {
+            digest_key(PAST, &[scope.as_str(), key.as_str(), &slot.to_string()])
+        }
+        RecordKey::Policy(scope, prefix) => digest_key(POLICY, &[scope.as_str(), prefix]),
+        RecordKey::Waiter(ticket) => number_key(WAITER, ticket.0.0),
+        RecordKey::ReleaseRequest(key) => {
+            digest_key(RELEASE_REQUEST, &[key.scope.as_str(), &key.id.0.to_string(), key.holder.as_str()])
+        }
+        RecordKey::Touch(key) => {
+            digest_key(TOUCH, &[key.scope.as_str(), key.path.as_str(), key.peer.as_str()])
+        }
     }
 }
 
@@ -113,6 +139,12 @@ fn slot_key(kind: u8, slot: u32) -> Key {
     Key::new(bytes).expect("5 bytes of a kind of ours make a key")
 }
 
+fn number_key(kind: u8, number: u64) -> Key {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&number.to_be_bytes());
+    Key::new(bytes).expect("9 bytes of a kind of ours make a key")
+}
+
 fn value(record: &Record) -> Result<Vec<u8>, StoreError> {
     match record {
         Record::Scope(r) => bytes(r),
@@ -120,6 +152,11 @@ fn value(record: &Record) -> Result<Vec<u8>, StoreError> {
         Record::Lock(r) => bytes(&**r),
         Record::Entry(r) => bytes(&**r),
         Record::Message(r) => bytes(&**r),
+        Record::Past(r) => bytes(&**r),
+        Record::Policy(r) => bytes(r),
+        Record::Waiter(r) => bytes(&**r),
+        Record::ReleaseRequest(r) => bytes(&**r),
+        Record::Touch(r) => bytes(&**r),
     }
 }
 

@@ -12,6 +12,7 @@ mod health;
 mod locks;
 mod messages;
 mod page;
+mod paths;
 mod peers;
 mod state;
 pub mod status;
@@ -32,6 +33,7 @@ use pb::admin_service_server::AdminServiceServer;
 use pb::event_service_server::EventServiceServer;
 use pb::lock_service_server::LockServiceServer;
 use pb::message_service_server::MessageServiceServer;
+use pb::path_service_server::PathServiceServer;
 use pb::peer_service_server::PeerServiceServer;
 use pb::state_service_server::StateServiceServer;
 use tokio::sync::watch;
@@ -142,7 +144,7 @@ impl Drop for OpenWatch {
     }
 }
 
-/// All services behind one gate: the six of the contract, health, and reflection for tools of either age.
+/// All services behind one gate: the seven of the contract, health, and reflection for tools of either age.
 pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_reflection::server::Error> {
     let gate = Gate::new(authority, mesh.tokens.clone(), mesh.leases.clone(), mesh.shutdown.clone());
     let open = gate.always_open();
@@ -150,6 +152,7 @@ pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_re
     let messages = MessageServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let state = StateServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let locks = LockServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let paths = PathServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let events = EventServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let health = HealthServer::new(health::Health::new(mesh.shutdown.clone()));
@@ -157,6 +160,7 @@ pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_re
         .add_service(InterceptedService::new(messages, gate.clone()))
         .add_service(InterceptedService::new(state, gate.clone()))
         .add_service(InterceptedService::new(locks, gate.clone()))
+        .add_service(InterceptedService::new(paths, gate.clone()))
         .add_service(InterceptedService::new(events, gate.clone()))
         .add_service(InterceptedService::new(admin, open.clone()))
         .add_service(InterceptedService::new(health, open))

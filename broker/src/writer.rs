@@ -314,7 +314,14 @@ impl Writer {
                 | Event::StateDeleted { .. }
                 | Event::FileLocked { .. }
                 | Event::FileUnlocked { .. }
-                | Event::MessageSent { .. } => {}
+                | Event::MessageSent { .. }
+                | Event::LockQueued { .. }
+                | Event::LockWaitEnded { .. }
+                | Event::LockReleaseRequested { .. }
+                | Event::LockReleaseAnswered { .. }
+                | Event::FileTouched { .. }
+                | Event::ContractChanged { .. }
+                | Event::PolicyChanged { .. } => {}
             }
         }
     }

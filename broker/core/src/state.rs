@@ -7,9 +7,9 @@ pub mod locks;
 pub mod messages;
 mod names;
 pub mod peers;
-pub mod touches;
 #[cfg(test)]
 mod tests;
+pub mod touches;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod locks;
 pub(crate) mod messages;
 pub(crate) mod peers;
+pub(crate) mod touches;
 
 use std::collections::BTreeSet;
 

@@ -32,6 +32,11 @@ impl EventService for Mesh {
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         answer(request, |_, request| history::list(self, request)).await
     }
+
+    async fn wait(&self, request: Request<pb::WaitRequest>) -> Result<Response<pb::WaitResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
 }
 
 /// A stream that does nothing unless it is polled, and lets go of everything when it is dropped.

@@ -15,6 +15,7 @@ const SERVICES: [&str; 7] = [
     "mesh.v1.MessageService",
     "mesh.v1.StateService",
     "mesh.v1.LockService",
+    "mesh.v1.PathService",
     "mesh.v1.EventService",
     "mesh.v1.AdminService",
 ];

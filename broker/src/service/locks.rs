@@ -48,6 +48,54 @@ impl LockService for Mesh {
     ) -> Result<Response<pb::ListLocksResponse>, Status> {
         answer(request, |caller, request| async move { list(self, &caller, &request) }).await
     }
+
+    async fn list_lock_waiters(
+        &self,
+        request: Request<pb::ListLockWaitersRequest>,
+    ) -> Result<Response<pb::ListLockWaitersResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn request_release(
+        &self,
+        request: Request<pb::RequestReleaseRequest>,
+    ) -> Result<Response<pb::RequestReleaseResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn answer_release(
+        &self,
+        request: Request<pb::AnswerReleaseRequest>,
+    ) -> Result<Response<pb::AnswerReleaseResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn list_release_requests(
+        &self,
+        request: Request<pb::ListReleaseRequestsRequest>,
+    ) -> Result<Response<pb::ListReleaseRequestsResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn force_release(
+        &self,
+        request: Request<pb::ForceReleaseRequest>,
+    ) -> Result<Response<pb::ForceReleaseResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn check_fence(
+        &self,
+        request: Request<pb::CheckFenceRequest>,
+    ) -> Result<Response<pb::CheckFenceResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
 }
 
 async fn acquire(
@@ -63,11 +111,11 @@ async fn acquire(
     let header = mesh.header(reply.revision);
     if let Outcome::Granted { locks } = reply.outcome {
         let locks = to_wire(&as_they_stand(mesh, &mesh.view.read(), locks));
-        return Ok(pb::AcquireLocksResponse { header, locks, conflicts: vec![] });
+        return Ok(pb::AcquireLocksResponse { header, locks, ..Default::default() });
     }
     let Outcome::Conflicts(conflicts) = reply.outcome else { return Err(misfit("AcquireLocks")) };
     let conflicts = conflicts.into_iter().map(convert::conflict).collect();
-    Ok(pb::AcquireLocksResponse { header, locks: vec![], conflicts })
+    Ok(pb::AcquireLocksResponse { header, conflicts, ..Default::default() })
 }
 
 async fn renew(
@@ -93,8 +141,16 @@ async fn release(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("ReleaseLocks", &id, &request)?;
     let reply = mesh.submit(Some(session), key, convert::release(&request)?).await?;
-    let Outcome::Released { targets, remaining } = reply.outcome else { return Err(misfit("ReleaseLocks")) };
-    Ok(pb::ReleaseLocksResponse { header: mesh.header(reply.revision), paths: paths(&targets), remaining })
+    let Outcome::Released { targets, remaining, kept } = reply.outcome else {
+        return Err(misfit("ReleaseLocks"));
+    };
+    let kept = to_wire(&as_they_stand(mesh, &mesh.view.read(), kept));
+    Ok(pb::ReleaseLocksResponse {
+        header: mesh.header(reply.revision),
+        paths: paths(&targets),
+        remaining,
+        kept,
+    })
 }
 
 /// Which locks to list: all that is given must hold.

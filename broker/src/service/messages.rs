@@ -41,6 +41,43 @@ impl MessageService for Mesh {
     ) -> Result<Response<pb::AcknowledgeMessagesResponse>, Status> {
         answer(request, |caller, request| acknowledge(self, caller, request)).await
     }
+
+    async fn ask(&self, request: Request<pb::AskRequest>) -> Result<Response<pb::AskResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn get_receipts(
+        &self,
+        request: Request<pb::GetReceiptsRequest>,
+    ) -> Result<Response<pb::GetReceiptsResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn list_feed(
+        &self,
+        request: Request<pb::ListFeedRequest>,
+    ) -> Result<Response<pb::ListFeedResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn follow_topics(
+        &self,
+        request: Request<pb::FollowTopicsRequest>,
+    ) -> Result<Response<pb::FollowTopicsResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<pb::ListTopicsRequest>,
+    ) -> Result<Response<pb::ListTopicsResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
 }
 
 async fn send(
@@ -53,12 +90,16 @@ async fn send(
     let key = request_key("Send", &id, &request)?;
     let command = Command::Send(convert::send(request)?);
     let reply = mesh.submit(Some(session), key, command).await?;
-    let Outcome::Sent { id, deliveries, online } = reply.outcome else { return Err(misfit("Send")) };
+    let Outcome::Sent { id, deliveries, online, revision, duplicate } = reply.outcome else {
+        return Err(misfit("Send"));
+    };
     Ok(pb::SendResponse {
         header: mesh.header(reply.revision),
         message_id: id.to_string(),
         deliveries: deliveries.iter().map(|(peer, offline)| convert::delivery(peer, *offline)).collect(),
         online_recipients: online,
+        duplicate,
+        revision: revision.0,
     })
 }
 
@@ -134,13 +175,22 @@ impl Inbox {
         let mail = |event: &Event| match event {
             Event::MessageSent { to: Recipients::Direct(names), .. } => names.contains(&self.owner.name),
             Event::MessageSent { to: Recipients::Broadcast, from, .. } => *from != self.owner.name,
+            // Whom a topic is for may have changed since; the inbox tells.
+            Event::MessageSent { to: Recipients::Topic(_), from, .. } => *from != self.owner.name,
             Event::PeerJoined { .. }
             | Event::PeerUpdated { .. }
             | Event::PeerLeft { .. }
             | Event::StateChanged { .. }
             | Event::StateDeleted { .. }
             | Event::FileLocked { .. }
-            | Event::FileUnlocked { .. } => false,
+            | Event::FileUnlocked { .. }
+            | Event::LockQueued { .. }
+            | Event::LockWaitEnded { .. }
+            | Event::LockReleaseRequested { .. }
+            | Event::LockReleaseAnswered { .. }
+            | Event::FileTouched { .. }
+            | Event::ContractChanged { .. }
+            | Event::PolicyChanged { .. } => false,
         };
         log.scope == self.owner.scope && log.events.iter().any(mail)
     }

@@ -42,6 +42,54 @@ impl StateService for Mesh {
     ) -> Result<Response<pb::DeleteResponse>, Status> {
         answer(request, |caller, request| delete(self, caller, request)).await
     }
+
+    async fn search_entries(
+        &self,
+        request: Request<pb::SearchEntriesRequest>,
+    ) -> Result<Response<pb::SearchEntriesResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<pb::ListVersionsRequest>,
+    ) -> Result<Response<pb::ListVersionsResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn restore(
+        &self,
+        request: Request<pb::RestoreRequest>,
+    ) -> Result<Response<pb::RestoreResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn transact(
+        &self,
+        request: Request<pb::TransactRequest>,
+    ) -> Result<Response<pb::TransactResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<pb::SetPolicyRequest>,
+    ) -> Result<Response<pb::SetPolicyResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<pb::ListPoliciesRequest>,
+    ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
+        drop(request);
+        Err(Status::unimplemented("STUB"))
+    }
 }
 
 async fn put(mesh: &Mesh, caller: Caller, mut request: pb::PutRequest) -> Result<pb::PutResponse, Refusal> {

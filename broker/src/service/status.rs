@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mesh_core::Rejection;
 use mesh_core::event::LeaveCause;
+use mesh_core::rejection::{WriteConflict, circle};
 use mesh_core::revision::Revision;
 use mesh_proto::ERROR_DOMAIN;
 use mesh_proto::v1::ErrorReason;
@@ -187,6 +188,16 @@ fn cause_name(cause: LeaveCause) -> &'static str {
     }
 }
 
+/// What is in conflict, in words and, for whoever merges, in whole.
+fn conflicting(shape: Shape, conflict: &WriteConflict) -> Shape {
+    let theirs = &conflict.theirs;
+    shape
+        .with("key", &theirs.key)
+        .with("version", &theirs.version.0)
+        .with("revision", &theirs.revision.0)
+        .with("writer", &theirs.writer)
+}
+
 fn rejection_shape(rejection: Rejection) -> Shape {
     use ErrorReason as Reason;
     match rejection {
@@ -217,12 +228,33 @@ fn rejection_shape(rejection: Rejection) -> Shape {
                 .with("version", &version.0)
                 .with("revision", &revision.0)
         }
-        Rejection::VersionMismatch { key, version, revision, writer } => {
-            Shape::plain(Code::Aborted, Reason::VersionMismatch)
-                .with("key", &key)
-                .with("version", &version.0)
-                .with("revision", &revision.0)
-                .with("writer", &writer)
+        Rejection::VersionMismatch(conflict) => {
+            conflicting(Shape::plain(Code::Aborted, Reason::VersionMismatch), &conflict)
+        }
+        Rejection::OverwriteNeedsVersion(conflict) => {
+            conflicting(Shape::plain(Code::FailedPrecondition, Reason::OverwriteNeedsVersion), &conflict)
+        }
+        Rejection::VersionNotFound { key, version } => Shape::plain(Code::NotFound, Reason::VersionNotFound)
+            .with("key", &key)
+            .with("version", &version.0),
+        Rejection::Fenced { path, token, current } => {
+            let shape = Shape::plain(Code::FailedPrecondition, Reason::Fenced)
+                .with("path", &path)
+                .with("token", &token.0.0);
+            match current {
+                Some(lock) => shape.with("holder", &lock.holder).with("current_token", &lock.token.0.0),
+                None => shape,
+            }
+        }
+        Rejection::Deadlock { cycle } => {
+            Shape::plain(Code::Aborted, Reason::Deadlock).with("cycle", &circle(&cycle))
+        }
+        Rejection::MessageNotFound { id } => {
+            Shape::plain(Code::NotFound, Reason::MessageNotFound).with("message_id", &id)
+        }
+        Rejection::MessageIdReused => Shape::plain(Code::AlreadyExists, Reason::MessageIdReused),
+        Rejection::ReleaseRequestNotFound { id } => {
+            Shape::plain(Code::NotFound, Reason::ReleaseRequestNotFound).with("id", &id.0)
         }
         Rejection::LockNotHeld { path } => {
             Shape::plain(Code::FailedPrecondition, Reason::LockNotHeld).with("path", &path)

@@ -40,8 +40,7 @@ impl EntryFilter {
     #[must_use]
     pub fn matches(&self, entry: &EntryRecord) -> bool {
         let on_path = |path: &Target| entry.paths.iter().any(|at| at.intersects(path));
-        self.path.as_ref().is_none_or(on_path)
-            && self.tags.iter().all(|tag| entry.tags.contains(tag))
+        self.path.as_ref().is_none_or(on_path) && self.tags.iter().all(|tag| entry.tags.contains(tag))
     }
 }
 
@@ -300,7 +299,6 @@ fn removal(entry: &EntryRecord, actor: Option<PeerName>, cause: DeleteCause, out
         outcome,
         handover_due: None,
     }
-
 }
 
 fn meta(entry: &EntryRecord) -> EntryMeta {

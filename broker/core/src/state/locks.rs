@@ -181,7 +181,13 @@ impl State {
 
     /// Whether a peer could have a lock at once; any peer, if none is named.
     #[must_use]
-    pub fn is_free(&self, scope: &ScopeId, _peer: Option<&PeerName>, target: &Target, _mode: LockMode) -> bool {
+    pub fn is_free(
+        &self,
+        scope: &ScopeId,
+        _peer: Option<&PeerName>,
+        target: &Target,
+        _mode: LockMode,
+    ) -> bool {
         self.locks.overlapping(scope, target).next().is_none()
     }
 
@@ -216,7 +222,11 @@ impl State {
         if self.locks.count + new > limits::LOCKS {
             return Err(Rejection::LimitReached { what: "locks", limit: limits::LOCKS });
         }
-        let events = if fresh.is_empty() { Vec::new() } else { vec![Event::FileLocked { locks: fresh, ticket: None }] };
+        let events = if fresh.is_empty() {
+            Vec::new()
+        } else {
+            vec![Event::FileLocked { locks: fresh, ticket: None }]
+        };
         Ok(Step::Change(Change {
             scope: caller.scope.clone(),
             actor: Some(caller.name.clone()),

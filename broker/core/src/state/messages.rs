@@ -183,7 +183,13 @@ impl State {
             actor: Some(caller.name.clone()),
             writes,
             events: vec![sent_event(caller, send)],
-            outcome: Outcome::Sent { id: send.id, deliveries, online, revision: self.next_revision(), duplicate: false },
+            outcome: Outcome::Sent {
+                id: send.id,
+                deliveries,
+                online,
+                revision: self.next_revision(),
+                duplicate: false,
+            },
             handover_due: None,
         }))
     }

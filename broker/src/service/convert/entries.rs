@@ -1,21 +1,18 @@
 //! Entries on the wire.
 
 use mesh_core::Rejection;
-use mesh_core::command::{Delete, Precondition, Put};
-use mesh_core::id::{EntryKey, ScopeId, check_text};
+use mesh_core::command::{Delete, Fence, Labels, Precondition, Put};
+use mesh_core::id::{EntryKey, ScopeId};
 use mesh_core::limits;
 use mesh_core::outcome::EntryMeta;
-use mesh_core::record::EntryRecord;
-use mesh_core::revision::{Revision, Version};
+use mesh_core::record::{EntryRecord, PolicyKind};
+use mesh_core::revision::{FencingToken, Revision, Version};
 use mesh_core::state::entries::EntryFilter;
 use mesh_core::target::Target;
 use mesh_proto::v1 as pb;
 use pb::precondition::Condition;
 
 use super::{at_most, duration, paths, span, targets, text, timestamp, unless_empty};
-
-/// Longest search text: every word of it is looked for in every value.
-const QUERY_BYTES: usize = 512;
 
 /// What a Put asks.
 pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Rejection> {
@@ -30,6 +27,8 @@ pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Rejection> {
         ttl: span("ttl", request.ttl, limits::ENTRY_TTL)?,
         paths: targets("paths", &request.paths, limits::ENTRY_PATHS)?,
         tags: tags(request.tags)?,
+        labels: if request.keep_labels { Labels::Keep } else { Labels::Replace },
+        fence: request.fence.map(fence).transpose()?,
         value: request.value.into(),
     })
 }
@@ -42,12 +41,23 @@ pub(crate) fn delete(request: &pb::DeleteRequest) -> Result<Delete, Rejection> {
         return Err(Rejection::invalid("precondition.must_not_exist", problem));
     }
     let scope = unless_empty(&request.scope, ScopeId::parse)?;
-    Ok(Delete { scope, key: EntryKey::parse(&request.key)?, precondition })
+    let fence = request.fence.clone().map(fence).transpose()?;
+    Ok(Delete { scope, key: EntryKey::parse(&request.key)?, precondition, fence })
+}
+
+fn fence(fence: pb::Fence) -> Result<Fence, Rejection> {
+    let token = FencingToken(Revision(fence.fencing_token));
+    Ok(Fence { target: Target::parse("fence.path", &fence.path)?, token })
 }
 
 fn precondition(given: Option<pb::Precondition>) -> Result<Precondition, Rejection> {
     match given.and_then(|precondition| precondition.condition) {
-        None => Ok(Precondition::Any),
+        None => Ok(Precondition::LastRead(None)),
+        Some(Condition::Overwrite(true)) => Ok(Precondition::Any),
+        Some(Condition::Overwrite(false)) => {
+            let problem = "is false; leave the precondition out, or ask for a version";
+            Err(Rejection::invalid("precondition.overwrite", problem))
+        }
         Some(Condition::MustNotExist(true)) => Ok(Precondition::MustNotExist),
         Some(Condition::MustNotExist(false)) => {
             let problem = "is false; leave the precondition out, or ask for a version";
@@ -65,13 +75,23 @@ fn tags(tags: Vec<String>) -> Result<Vec<String>, Rejection> {
 
 /// Which entries a ListEntries asks for.
 pub(crate) fn filter(request: pb::ListEntriesRequest) -> Result<EntryFilter, Rejection> {
-    check_text("query", &request.query, QUERY_BYTES)?;
     Ok(EntryFilter {
         prefix: text("prefix", request.prefix, limits::KEY_BYTES)?,
         path: unless_empty(&request.path, |path| Target::parse("path", path))?,
-        words: request.query.split_whitespace().map(str::to_lowercase).collect(),
         tags: tags(request.tags)?,
     })
+}
+
+/// The policy of a prefix; none when it was removed.
+pub(crate) fn policy(prefix: &str, kind: Option<PolicyKind>) -> pb::Policy {
+    let kind = match kind {
+        None => pb::PolicyKind::Unspecified,
+        Some(PolicyKind::RequireVersion) => pb::PolicyKind::RequireVersion,
+        Some(PolicyKind::LastWriteWins) => pb::PolicyKind::LastWriteWins,
+        Some(PolicyKind::MergePatch) => pb::PolicyKind::MergePatch,
+        Some(PolicyKind::Append) => pb::PolicyKind::Append,
+    };
+    pb::Policy { prefix: prefix.to_owned(), kind: kind.into() }
 }
 
 /// An entry with its value.

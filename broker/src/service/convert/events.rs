@@ -1,13 +1,14 @@
 //! Events on the wire: the same for every reader that filters nothing out.
 
-use mesh_core::event::{DeleteCause, Event, LeaveCause, UnlockCause};
+use mesh_core::event::{DeleteCause, Event, LeaveCause, UnlockCause, WaitEndCause};
+use mesh_core::id::PeerName;
 use mesh_core::record::LogRecord;
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 use pb::event::Event as Wire;
 
-use super::messages::{intent_to_wire, recipients_to_wire};
-use super::{locks, paths, peers, timestamp};
+use super::messages::{Addressees, intent_to_wire};
+use super::{entries, locks, paths, peers, timestamp, touches};
 
 /// A transaction with those of its events that `visible` lets through; none when it lets none through.
 pub(crate) fn batch(log: &LogRecord, visible: impl Fn(&Event) -> bool) -> Option<pb::EventBatch> {
@@ -26,6 +27,56 @@ pub(crate) fn batch(log: &LogRecord, visible: impl Fn(&Event) -> bool) -> Option
         commit_time: Some(timestamp(log.committed)),
         events,
     })
+}
+
+/// What happened to locks and to who waits for them.
+fn lock_event(event: &Event) -> Option<Wire> {
+    Some(match event {
+        Event::FileLocked { locks: granted, ticket } => Wire::FileLocked(pb::FileLocked {
+            locks: granted.iter().map(|lock| locks::granted(lock)).collect(),
+            ticket: ticket.map_or(0, |ticket| ticket.0.0),
+        }),
+        Event::FileUnlocked { holder, targets, cause, reason } => Wire::FileUnlocked(pb::FileUnlocked {
+            holder: holder.to_string(),
+            paths: paths(targets),
+            cause: unlock_cause(*cause).into(),
+            reason: reason.clone(),
+        }),
+        Event::LockQueued { waiter, waits_for } => Wire::LockQueued(pb::LockQueued {
+            waiter: Some(locks::waiter(waiter, waiter.wait)),
+            waits_for: names(waits_for),
+        }),
+        Event::LockWaitEnded { ticket, peer, targets, cause } => Wire::LockWaitEnded(pb::LockWaitEnded {
+            ticket: ticket.0.0,
+            peer: peer.to_string(),
+            paths: paths(targets),
+            cause: wait_end_cause(*cause).into(),
+        }),
+        Event::LockReleaseRequested { request } => Wire::LockReleaseRequested(pb::LockReleaseRequested {
+            request: Some(locks::release_request(request)),
+        }),
+        Event::LockReleaseAnswered { request, answer, keep, note } => {
+            Wire::LockReleaseAnswered(pb::LockReleaseAnswered {
+                request: Some(locks::release_request(request)),
+                answer: locks::release_answer(*answer).into(),
+                keep: paths(keep),
+                note: note.clone(),
+            })
+        }
+        Event::PeerJoined { .. }
+        | Event::PeerUpdated { .. }
+        | Event::PeerLeft { .. }
+        | Event::StateChanged { .. }
+        | Event::StateDeleted { .. }
+        | Event::MessageSent { .. }
+        | Event::FileTouched { .. }
+        | Event::ContractChanged { .. }
+        | Event::PolicyChanged { .. } => return None,
+    })
+}
+
+fn names(peers: &[PeerName]) -> Vec<String> {
+    peers.iter().map(PeerName::to_string).collect()
 }
 
 fn event(event: &Event, committed: WallTime) -> pb::Event {
@@ -58,30 +109,69 @@ fn event(event: &Event, committed: WallTime) -> pb::Event {
             cause: delete_cause(*cause).into(),
             paths: paths(about),
         }),
-        Event::FileLocked { locks: granted } => Wire::FileLocked(pb::FileLocked {
-            locks: granted.iter().map(|lock| locks::granted(lock)).collect(),
+        Event::FileTouched { peer, branch, touches: touched } => Wire::FileTouched(pb::FileTouched {
+            peer: peer.to_string(),
+            branch: branch.clone(),
+            touches: touched.iter().map(touches::touch).collect(),
         }),
-        Event::FileUnlocked { holder, targets, cause } => Wire::FileUnlocked(pb::FileUnlocked {
-            holder: holder.to_string(),
-            paths: paths(targets),
-            cause: unlock_cause(*cause).into(),
-        }),
-        Event::MessageSent { id, from, to, reply_to, intent, urgent, size, preview } => {
-            let (to, broadcast) = recipients_to_wire(to);
-            Wire::MessageSent(pb::MessageSent {
-                message_id: id.to_string(),
-                from: from.to_string(),
-                to,
-                broadcast,
-                reply_to: reply_to.map(|id| id.to_string()).unwrap_or_default(),
-                intent: intent_to_wire(*intent).into(),
-                urgent: *urgent,
-                size: *size,
+        Event::ContractChanged { subject, key, version, deleted, by, dependents, preview } => {
+            Wire::ContractChanged(pb::ContractChanged {
+                subject: subject.to_string(),
+                key: key.to_string(),
+                version: version.0,
+                deleted: *deleted,
+                changed_by: by.as_ref().map(PeerName::to_string).unwrap_or_default(),
+                dependents: names(dependents),
                 preview: preview.clone(),
             })
         }
+        Event::PolicyChanged { prefix, kind } => {
+            Wire::PolicyChanged(pb::PolicyChanged { policy: Some(entries::policy(prefix, *kind)) })
+        }
+        Event::MessageSent { .. } => message(event),
+        Event::FileLocked { .. }
+        | Event::FileUnlocked { .. }
+        | Event::LockQueued { .. }
+        | Event::LockWaitEnded { .. }
+        | Event::LockReleaseRequested { .. }
+        | Event::LockReleaseAnswered { .. } => return pb::Event { event: lock_event(event) },
     };
     pb::Event { event: Some(wire) }
+}
+
+/// The envelope of a message.
+fn message(event: &Event) -> Wire {
+    let mut sent = pb::MessageSent::default();
+    if let Event::MessageSent {
+        id,
+        from,
+        to,
+        reply_to,
+        intent,
+        urgent,
+        size,
+        preview,
+        thread,
+        paths: about,
+    } = event
+    {
+        let Addressees { to, broadcast, topic } = Addressees::of(to);
+        sent = pb::MessageSent {
+            message_id: id.to_string(),
+            from: from.to_string(),
+            to,
+            broadcast,
+            topic,
+            reply_to: reply_to.map(|id| id.to_string()).unwrap_or_default(),
+            thread_id: thread.unwrap_or(*id).to_string(),
+            intent: intent_to_wire(*intent).into(),
+            urgent: *urgent,
+            size: *size,
+            preview: preview.clone(),
+            paths: paths(about),
+        };
+    }
+    Wire::MessageSent(sent)
 }
 
 fn leave_cause(cause: LeaveCause) -> pb::LeaveCause {
@@ -106,5 +196,15 @@ fn unlock_cause(cause: UnlockCause) -> pb::UnlockCause {
         UnlockCause::Expired => pb::UnlockCause::Expired,
         UnlockCause::Left => pb::UnlockCause::Left,
         UnlockCause::SessionEnded => pb::UnlockCause::SessionEnded,
+        UnlockCause::Forced => pb::UnlockCause::Forced,
+        UnlockCause::Narrowed => pb::UnlockCause::Narrowed,
+    }
+}
+
+fn wait_end_cause(cause: WaitEndCause) -> pb::WaitEndCause {
+    match cause {
+        WaitEndCause::TimedOut => pb::WaitEndCause::TimedOut,
+        WaitEndCause::Cancelled => pb::WaitEndCause::Cancelled,
+        WaitEndCause::SessionEnded => pb::WaitEndCause::SessionEnded,
     }
 }

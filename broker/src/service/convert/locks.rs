@@ -3,12 +3,12 @@
 use mesh_core::Rejection;
 use mesh_core::command::{Acquire, Command};
 use mesh_core::limits;
-use mesh_core::outcome::Conflict;
-use mesh_core::record::{LockMode, LockRecord};
+use mesh_core::outcome::{Conflict, Obstacle};
+use mesh_core::record::{Contract, LockMode, LockRecord, ReleaseAnswer, ReleaseRequestRecord, WaiterRecord};
 use mesh_core::time::Millis;
 use mesh_proto::v1 as pb;
 
-use super::{duration, span, targets, text, timestamp};
+use super::{duration, paths, span, targets, text, timestamp};
 
 /// What an AcquireLocks asks.
 pub(crate) fn acquire(request: pb::AcquireLocksRequest) -> Result<Acquire, Rejection> {
@@ -21,7 +21,19 @@ pub(crate) fn acquire(request: pb::AcquireLocksRequest) -> Result<Acquire, Rejec
         mode: mode(request.mode)?,
         ttl: ttl.unwrap_or(limits::LOCK_TTL_DEFAULT),
         reason: text("reason", request.reason, limits::SENTENCE_BYTES)?,
+        wait: span("wait", request.wait, (Millis::ZERO, limits::LOCK_WAIT))?.unwrap_or_default(),
+        contract: request.contract.map(contract).transpose()?,
     })
+}
+
+fn contract(contract: pb::Contract) -> Result<Contract, Rejection> {
+    if contract.text.is_empty() || contract.text.len() > limits::CONTRACT_BYTES {
+        let problem =
+            format!("must be 1 to {} bytes, and is {}", limits::CONTRACT_BYTES, contract.text.len());
+        return Err(Rejection::invalid("contract.text", problem));
+    }
+    let paths = targets("contract.paths", &contract.paths, limits::ENTRY_PATHS)?;
+    Ok(Contract { text: contract.text.into(), paths })
 }
 
 /// What a RenewLocks asks.
@@ -32,10 +44,17 @@ pub(crate) fn renew(request: &pb::RenewLocksRequest) -> Result<Command, Rejectio
 
 /// What a ReleaseLocks asks.
 pub(crate) fn release(request: &pb::ReleaseLocksRequest) -> Result<Command, Rejection> {
-    Ok(Command::Release { targets: targets("paths", &request.paths, limits::TARGETS)? })
+    if request.paths.is_empty() && !request.keep.is_empty() {
+        return Err(Rejection::invalid("keep", "needs `paths`: what is released, of which this is kept"));
+    }
+    Ok(Command::Release {
+        targets: targets("paths", &request.paths, limits::TARGETS)?,
+        keep: targets("keep", &request.keep, limits::WAIT_TARGETS)?,
+        note: text("note", request.note.clone(), limits::SENTENCE_BYTES)?,
+    })
 }
 
-fn mode(value: i32) -> Result<LockMode, Rejection> {
+pub(crate) fn mode(value: i32) -> Result<LockMode, Rejection> {
     match pb::LockMode::try_from(value) {
         Ok(pb::LockMode::Unspecified | pb::LockMode::Exclusive) => Ok(LockMode::Exclusive),
         Ok(pb::LockMode::Shared) => Ok(LockMode::Shared),
@@ -60,22 +79,65 @@ impl From<(bool, Millis)> for LockStatus {
 
 /// A lock as it stands.
 pub(crate) fn lock(lock: &LockRecord, status: LockStatus) -> pb::Lock {
-    let mode = match lock.mode {
-        LockMode::Exclusive => pb::LockMode::Exclusive,
-        LockMode::Shared => pb::LockMode::Shared,
-    };
     pb::Lock {
         scope: lock.scope.to_string(),
         path: lock.target.to_string(),
         holder: lock.holder.to_string(),
         session_id: lock.session.to_string(),
-        mode: mode.into(),
+        mode: mode_to_wire(lock.mode).into(),
         fencing_token: lock.token.0.0,
         state: status.state.into(),
         reason: lock.reason.clone(),
         ttl: Some(duration(lock.ttl)),
         remaining: Some(duration(status.remaining)),
         acquire_time: Some(timestamp(lock.acquired)),
+        ticket: lock.ticket.map_or(0, |ticket| ticket.0.0),
+    }
+}
+
+fn mode_to_wire(mode: LockMode) -> pb::LockMode {
+    match mode {
+        LockMode::Exclusive => pb::LockMode::Exclusive,
+        LockMode::Shared => pb::LockMode::Shared,
+    }
+}
+
+/// A request that waits, with the time it has left.
+pub(crate) fn waiter(waiter: &WaiterRecord, remaining: Millis) -> pb::LockWaiter {
+    pb::LockWaiter {
+        scope: waiter.scope.to_string(),
+        ticket: waiter.ticket.0.0,
+        peer: waiter.peer.to_string(),
+        session_id: waiter.session.to_string(),
+        paths: paths(&waiter.targets),
+        mode: mode_to_wire(waiter.mode).into(),
+        reason: waiter.reason.clone(),
+        queue_time: Some(timestamp(waiter.queued)),
+        remaining: Some(duration(remaining)),
+    }
+}
+
+/// A request to make way.
+pub(crate) fn release_request(request: &ReleaseRequestRecord) -> pb::ReleaseRequest {
+    pb::ReleaseRequest {
+        scope: request.scope.to_string(),
+        id: request.id.0,
+        from: request.from.to_string(),
+        holder: request.holder.to_string(),
+        paths: paths(&request.wanted),
+        lock_paths: paths(&request.locks),
+        reason: request.reason.clone(),
+        urgent: request.urgent,
+        ask_time: Some(timestamp(request.asked)),
+    }
+}
+
+/// What a holder answers.
+pub(crate) fn release_answer(answer: ReleaseAnswer) -> pb::ReleaseAnswer {
+    match answer {
+        ReleaseAnswer::Keep => pb::ReleaseAnswer::Keep,
+        ReleaseAnswer::Release => pb::ReleaseAnswer::Release,
+        ReleaseAnswer::Narrow => pb::ReleaseAnswer::Narrow,
     }
 }
 
@@ -86,12 +148,18 @@ pub(crate) fn granted(record: &LockRecord) -> pb::Lock {
 
 /// A lock in the way.
 pub(crate) fn conflict(conflict: Conflict) -> pb::LockConflict {
-    let status = LockStatus::from((conflict.lingering, conflict.remaining));
-    pb::LockConflict {
+    let mut wire = pb::LockConflict {
         path: conflict.target.to_string(),
-        lock: Some(lock(&conflict.lock, status)),
         holder_focus: conflict.holder_focus,
+        ..pb::LockConflict::default()
+    };
+    match conflict.obstacle {
+        Obstacle::Lock { lock: held, lingering } => {
+            wire.lock = Some(lock(&held, LockStatus::from((lingering, conflict.remaining))));
+        }
+        Obstacle::Waiter(record) => wire.waiter = Some(waiter(&record, conflict.remaining)),
     }
+    wire
 }
 
 /// Roughly how many bytes a lock takes in an answer.

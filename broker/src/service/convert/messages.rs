@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use mesh_core::Rejection;
 use mesh_core::command::Send;
-use mesh_core::id::{MessageId, PeerName};
+use mesh_core::id::{MessageId, PeerName, TopicName};
 use mesh_core::limits;
 use mesh_core::record::{Intent, MessageRecord, Recipients};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 use uuid::Uuid;
 
-use super::{in_field, timestamp, unless_empty};
+use super::{in_field, paths, targets, timestamp, unless_empty};
 
 /// What a Send asks, with a fresh id.
 pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
@@ -20,23 +20,27 @@ pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
         return Err(Rejection::invalid("body", problem));
     }
     Ok(Send {
-        id: MessageId(Uuid::now_v7()),
-        to: recipients(&request.to, request.broadcast)?,
+        id: unless_empty(&request.message_id, |id| MessageId::parse("message_id", id))?
+            .unwrap_or_else(|| MessageId(Uuid::now_v7())),
+        to: recipients(&request.to, request.broadcast, &request.topic)?,
         reply_to: unless_empty(&request.reply_to, |id| MessageId::parse("reply_to", id))?,
         intent: intent(request.intent)?,
         urgent: request.urgent,
+        paths: targets("paths", &request.paths, limits::MENTIONS)?,
         body: request.body.into(),
     })
 }
 
-fn recipients(to: &[String], broadcast: bool) -> Result<Recipients, Rejection> {
-    match (to, broadcast) {
-        ([], true) => return Ok(Recipients::Broadcast),
-        ([], false) => {
-            return Err(Rejection::invalid("to", "is empty; name the recipients, or set broadcast"));
+fn recipients(to: &[String], broadcast: bool, topic: &str) -> Result<Recipients, Rejection> {
+    match (to, broadcast, topic) {
+        ([], true, "") => return Ok(Recipients::Broadcast),
+        ([], false, "") => {
+            return Err(Rejection::invalid("to", "is empty; name the recipients, or set broadcast or topic"));
         }
-        (_, true) => return Err(Rejection::invalid("to", "must be empty with broadcast")),
-        (_, false) => {}
+        ([], false, topic) => return Ok(Recipients::Topic(TopicName::parse(topic)?)),
+        (_, true, "") => return Err(Rejection::invalid("to", "must be empty with broadcast")),
+        (_, _, "") => {}
+        (_, _, _) => return Err(Rejection::invalid("topic", "must be alone: without `to` and broadcast")),
     }
     let mut seen = BTreeSet::new();
     let mut names = Vec::new();
@@ -71,17 +75,29 @@ pub(crate) fn intent_to_wire(intent: Intent) -> pb::MessageIntent {
     }
 }
 
-/// The recipients: their names, and whether it is for all.
-pub(crate) fn recipients_to_wire(to: &Recipients) -> (Vec<String>, bool) {
-    match to {
-        Recipients::Direct(names) => (names.iter().map(PeerName::to_string).collect(), false),
-        Recipients::Broadcast => (Vec::new(), true),
+/// Whom a message is for, as the wire tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Addressees {
+    pub(crate) to: Vec<String>,
+    pub(crate) broadcast: bool,
+    pub(crate) topic: String,
+}
+
+impl Addressees {
+    pub(crate) fn of(to: &Recipients) -> Self {
+        match to {
+            Recipients::Direct(names) => {
+                Self { to: names.iter().map(PeerName::to_string).collect(), ..Self::default() }
+            }
+            Recipients::Broadcast => Self { broadcast: true, ..Self::default() },
+            Recipients::Topic(topic) => Self { topic: topic.to_string(), ..Self::default() },
+        }
     }
 }
 
 /// A stored message, its body included.
 pub(crate) fn message(message: &MessageRecord) -> pb::Message {
-    let (to, broadcast) = recipients_to_wire(&message.to);
+    let Addressees { to, broadcast, topic } = Addressees::of(&message.to);
     pb::Message {
         message_id: message.id.to_string(),
         revision: message.revision.0,
@@ -94,6 +110,9 @@ pub(crate) fn message(message: &MessageRecord) -> pb::Message {
         intent: intent_to_wire(message.intent).into(),
         urgent: message.urgent,
         send_time: Some(timestamp(message.sent)),
+        topic,
+        thread_id: message.thread.unwrap_or(message.id).to_string(),
+        paths: paths(&message.paths),
     }
 }
 

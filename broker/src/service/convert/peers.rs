@@ -101,6 +101,7 @@ pub(crate) fn peer(peer: &PeerRecord, last_heard: WallTime) -> pb::Peer {
         join_time: Some(timestamp(session.map_or(peer.joined, |session| session.joined))),
         last_seen_time: Some(timestamp(last_seen)),
         lease_ttl: session.map(|session| duration(session.ttl)),
+        topics: peer.topics.keys().map(ToString::to_string).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_core::Rejection;
-use mesh_core::event::{Event, EventKind};
+use mesh_core::event::{Event, EventKind, UnlockCause};
 use mesh_core::id::{PeerName, ScopeId};
 use mesh_core::limits;
 use mesh_core::record::LogRecord;
@@ -55,9 +55,15 @@ impl Filter {
     }
 }
 
-/// True when the peer acts in the event or it is for it. A deletion does not itself tell who acts in it.
+/// True when the peer acts in the event or it is for it. Some events do not themselves tell who acts in them.
 fn involves(event: &Event, name: &PeerName, actor: Option<&PeerName>) -> bool {
-    event.concerns(name) || (event.kind() == EventKind::StateDeleted && actor == Some(name))
+    let by_actor = matches!(
+        event,
+        Event::StateDeleted { .. }
+            | Event::PolicyChanged { .. }
+            | Event::FileUnlocked { cause: UnlockCause::Forced, .. }
+    );
+    event.concerns(name) || (by_actor && actor == Some(name))
 }
 
 fn event_kind(value: i32) -> Result<EventKind, Rejection> {
@@ -71,6 +77,13 @@ fn event_kind(value: i32) -> Result<EventKind, Rejection> {
         Ok(Type::FileLocked) => Ok(EventKind::FileLocked),
         Ok(Type::FileUnlocked) => Ok(EventKind::FileUnlocked),
         Ok(Type::MessageSent) => Ok(EventKind::MessageSent),
+        Ok(Type::LockQueued) => Ok(EventKind::LockQueued),
+        Ok(Type::LockWaitEnded) => Ok(EventKind::LockWaitEnded),
+        Ok(Type::LockReleaseRequested) => Ok(EventKind::LockReleaseRequested),
+        Ok(Type::LockReleaseAnswered) => Ok(EventKind::LockReleaseAnswered),
+        Ok(Type::FileTouched) => Ok(EventKind::FileTouched),
+        Ok(Type::ContractChanged) => Ok(EventKind::ContractChanged),
+        Ok(Type::PolicyChanged) => Ok(EventKind::PolicyChanged),
         Ok(Type::Unspecified) | Err(_) => {
             Err(Rejection::invalid("filter.types", format!("has no kind of event {value}")))
         }
