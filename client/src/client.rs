@@ -18,6 +18,7 @@ use crate::proto::admin_service_client::AdminServiceClient;
 use crate::proto::event_service_client::EventServiceClient;
 use crate::proto::lock_service_client::LockServiceClient;
 use crate::proto::message_service_client::MessageServiceClient;
+use crate::proto::path_service_client::PathServiceClient;
 use crate::proto::peer_service_client::PeerServiceClient;
 use crate::proto::state_service_client::StateServiceClient;
 use crate::{ClientError, Config, Token, Watch, WatchOptions};
@@ -81,6 +82,8 @@ impl Client {
         state: StateServiceClient;
         /// Locks.
         locks: LockServiceClient;
+        /// What is known about paths.
+        paths: PathServiceClient;
         /// Events, raw; [`Client::watch`] resumes by itself.
         events: EventServiceClient;
         /// The broker itself.

@@ -8,10 +8,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::proto::ErrorReason;
+use crate::proto::{ErrorReason, WriteConflict};
 
 /// Why a call, a stream or a configuration failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -68,6 +69,8 @@ pub struct Refusal {
     pub field_violations: Vec<FieldViolation>,
     /// When to try again, when the broker said so.
     pub retry_after: Option<Duration>,
+    /// What is needed to merge, when a write was refused because of another's.
+    pub conflict: Option<WriteConflict>,
 }
 
 /// A field of the request that was refused.
@@ -128,6 +131,7 @@ impl ClientError {
                 .map(|v| FieldViolation { field: v.field.clone(), description: v.description.clone() })
                 .collect(),
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            conflict: write_conflict(status),
         }))
     }
 }
@@ -190,6 +194,13 @@ fn root_cause(status: &Status) -> String {
 
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(status.source(), |error| (**error).source())
+}
+
+/// The contract's own detail, which the library for the standard ones does not know.
+fn write_conflict(status: &Status) -> Option<WriteConflict> {
+    let details = tonic_types::Status::decode(status.details()).ok()?.details;
+    let conflict = details.into_iter().find(|detail| detail.type_url == mesh_proto::WRITE_CONFLICT_TYPE)?;
+    WriteConflict::decode(conflict.value.as_slice()).ok()
 }
 
 fn reason_named(reason: &str) -> Option<ErrorReason> {

@@ -14,5 +14,8 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("mesh
 /// `google.rpc.ErrorInfo.domain` of every refusal.
 pub const ERROR_DOMAIN: &str = "mesh.v1";
 
+/// `google.protobuf.Any.type_url` of [`v1::WriteConflict`] among the details of a status.
+pub const WRITE_CONFLICT_TYPE: &str = "type.googleapis.com/mesh.v1.WriteConflict";
+
 /// Metadata key of the session token that `Join` returned.
 pub const SESSION_METADATA: &str = "mesh-session";

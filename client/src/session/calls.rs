@@ -7,11 +7,20 @@ use std::time::Duration;
 
 use super::Session;
 use crate::proto::{
-    AcknowledgeMessagesRequest, AcknowledgeMessagesResponse, AcquireLocksRequest, DeleteRequest,
-    DeleteResponse, ErrorReason, GetRequest, GetResponse, HeartbeatRequest, LeaveRequest, ListEntriesRequest,
-    ListEntriesResponse, ListLocksRequest, ListLocksResponse, ListMessagesRequest, ListMessagesResponse,
-    ListPeersRequest, ListPeersResponse, Lock, LockConflict, Peer, PeerInfo, PutRequest, PutResponse,
-    ReleaseLocksRequest, RenewLocksRequest, RenewLocksResponse, SendRequest, SendResponse, UpdatePeerRequest,
+    AcknowledgeMessagesRequest, AcknowledgeMessagesResponse, AcquireLocksRequest, AnswerReleaseRequest,
+    AnswerReleaseResponse, CheckFenceRequest, CheckFenceResponse, DeleteRequest, DeleteResponse,
+    DescribePathRequest, DescribePathResponse, ErrorReason, FollowTopicsRequest, FollowTopicsResponse,
+    ForceReleaseRequest, ForceReleaseResponse, GetReceiptsRequest, GetReceiptsResponse, GetRequest,
+    GetResponse, HeartbeatRequest, LeaveRequest, ListEntriesRequest, ListEntriesResponse, ListFeedRequest,
+    ListFeedResponse, ListLockWaitersRequest, ListLockWaitersResponse, ListLocksRequest, ListLocksResponse,
+    ListMessagesRequest, ListMessagesResponse, ListPeersRequest, ListPeersResponse, ListPoliciesRequest,
+    ListPoliciesResponse, ListReleaseRequestsRequest, ListReleaseRequestsResponse, ListTopicsRequest,
+    ListTopicsResponse, ListVersionsRequest, ListVersionsResponse, Lock, LockConflict, Peer, PeerInfo,
+    PutRequest, PutResponse, ReleaseLocksRequest, ReleaseLocksResponse, RenewLocksRequest,
+    RenewLocksResponse, RequestReleaseRequest, RequestReleaseResponse, RestoreRequest, RestoreResponse,
+    SearchEntriesRequest, SearchEntriesResponse, SendRequest, SendResponse, SetPolicyRequest,
+    SetPolicyResponse, TouchFilesRequest, TouchFilesResponse, TransactRequest, TransactResponse,
+    UpdatePeerRequest,
 };
 use crate::{ClientError, request_id};
 
@@ -43,13 +52,70 @@ macro_rules! call {
 
 /// A change: as `call!`, with a fresh `request_id` unless the caller chose one.
 macro_rules! change {
-    ($session:expr, $service:ident.$method:ident($request:expr)) => {{
+    ($session:expr, $service:ident.$method:ident($request:expr), waiting $wait:expr) => {{
         let mut request = $request;
         if request.request_id.is_empty() {
             request.request_id = request_id();
         }
-        call!($session, $service.$method(request))
+        call!($session, $service.$method(request), waiting $wait)
     }};
+    ($session:expr, $service:ident.$method:ident($request:expr)) => {
+        change!($session, $service.$method($request), waiting Duration::ZERO)
+    };
+}
+
+/// Methods that make one call and hand its answer on.
+macro_rules! plain {
+    ($($(#[$doc:meta])* $kind:ident $name:ident: $service:ident.$method:ident($request:ty) -> $answer:ty;)*) => {
+        impl Session {
+            $($(#[$doc])*
+            pub async fn $name(&self, request: $request) -> Result<$answer, ClientError> {
+                $kind!(self, $service.$method(request))
+            })*
+        }
+    };
+}
+
+plain! {
+    /// Lists the requests that wait for locks.
+    call list_lock_waiters: locks.list_lock_waiters(ListLockWaitersRequest) -> ListLockWaitersResponse;
+    /// Asks the holders of what is in the way to make way.
+    change request_release: locks.request_release(RequestReleaseRequest) -> RequestReleaseResponse;
+    /// Answers a request to make way.
+    change answer_release: locks.answer_release(AnswerReleaseRequest) -> AnswerReleaseResponse;
+    /// Lists open requests to make way.
+    call list_release_requests:
+        locks.list_release_requests(ListReleaseRequestsRequest) -> ListReleaseRequestsResponse;
+    /// Takes locks away from their holders.
+    change force_release: locks.force_release(ForceReleaseRequest) -> ForceReleaseResponse;
+    /// Says whether a fencing token is good.
+    call check_fence: locks.check_fence(CheckFenceRequest) -> CheckFenceResponse;
+    /// Narrows locks, or keeps them and says why.
+    change release_locks: locks.release_locks(ReleaseLocksRequest) -> ReleaseLocksResponse;
+    /// Finds entries by words, the best first.
+    call search_entries: state.search_entries(SearchEntriesRequest) -> SearchEntriesResponse;
+    /// Lists the kept versions of a key.
+    call list_versions: state.list_versions(ListVersionsRequest) -> ListVersionsResponse;
+    /// Writes a kept version again.
+    change restore: state.restore(RestoreRequest) -> RestoreResponse;
+    /// Writes and deletes several keys, all or none.
+    change transact: state.transact(TransactRequest) -> TransactResponse;
+    /// Sets or removes the policy of a prefix.
+    change set_policy: state.set_policy(SetPolicyRequest) -> SetPolicyResponse;
+    /// Lists the policies of a scope.
+    call list_policies: state.list_policies(ListPoliciesRequest) -> ListPoliciesResponse;
+    /// Says what is known of a message's way.
+    call receipts: messages.get_receipts(GetReceiptsRequest) -> GetReceiptsResponse;
+    /// Reads a topic or a thread.
+    call list_feed: messages.list_feed(ListFeedRequest) -> ListFeedResponse;
+    /// Changes which topics are followed.
+    change follow_topics: messages.follow_topics(FollowTopicsRequest) -> FollowTopicsResponse;
+    /// Lists the topics of a scope.
+    call list_topics: messages.list_topics(ListTopicsRequest) -> ListTopicsResponse;
+    /// Says all that is known about a path.
+    call describe_path: paths.describe_path(DescribePathRequest) -> DescribePathResponse;
+    /// Reports files read or edited.
+    change touch_files: paths.touch_files(TouchFilesRequest) -> TouchFilesResponse;
 }
 
 impl Session {
@@ -93,9 +159,10 @@ impl Session {
         change!(self, state.delete(request))
     }
 
-    /// Takes locks, all or none, without waiting.
+    /// Takes locks, all or none, waiting as long as the request says, at most an hour.
     pub async fn acquire(&self, request: AcquireLocksRequest) -> Result<Acquired, ClientError> {
-        let answer = change!(self, locks.acquire_locks(request))?;
+        let wait = request.wait.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+        let answer = change!(self, locks.acquire_locks(request), waiting wait)?;
         match (answer.locks, answer.conflicts) {
             (locks, conflicts) if conflicts.is_empty() && !locks.is_empty() => Ok(Acquired::Granted(locks)),
             (locks, conflicts) if locks.is_empty() && !conflicts.is_empty() => {
