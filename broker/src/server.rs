@@ -19,6 +19,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
+use crate::service::reads::Reads;
+use crate::service::receipts::Shown;
+use crate::service::search::Indices;
 use crate::service::{self, BrokerInfo, Mesh, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::writer::{self, Started};
@@ -179,6 +182,9 @@ fn mesh(
         info: Arc::new(info),
         shutdown: stop,
         watches: WatchCount::default(),
+        reads: Reads::new(started.leases.clone()),
+        shown: Shown::default(),
+        indices: Indices::default(),
     })
 }
 

@@ -14,6 +14,9 @@ mod messages;
 mod page;
 mod paths;
 mod peers;
+pub mod reads;
+pub mod receipts;
+pub mod search;
 mod state;
 pub mod status;
 #[cfg(test)]
@@ -46,6 +49,9 @@ use uuid::Uuid;
 
 use self::auth::{Authority, Caller, Gate, SessionTokens};
 use self::convert::RequestKey;
+use self::reads::Reads;
+use self::receipts::Shown;
+use self::search::Indices;
 use self::status::Refusal;
 use crate::clock::Clock;
 use crate::events::EventLog;
@@ -78,6 +84,12 @@ pub struct Mesh {
     pub shutdown: CancellationToken,
     /// Open Watch streams.
     pub watches: WatchCount,
+    /// What each session last read.
+    pub reads: Reads,
+    /// What each peer was shown of its mail.
+    pub shown: Shown,
+    /// Where words are found.
+    pub indices: Indices,
 }
 
 /// Facts about a running broker that do not change.

@@ -31,6 +31,9 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
+use super::reads::Reads;
+use super::receipts::Shown;
+use super::search::Indices;
 use super::{BrokerInfo, Mesh, WatchCount, router as routes};
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
@@ -100,6 +103,9 @@ impl Broker {
             store: store.clone(),
         };
         let mesh = Mesh {
+            reads: Reads::new(started.leases.clone()),
+            shown: Shown::default(),
+            indices: Indices::default(),
             writer: started.handle,
             view: started.view,
             events: started.events,
