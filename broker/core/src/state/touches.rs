@@ -155,7 +155,7 @@ impl State {
         let excess = (kept + added).saturating_sub(limits::TOUCHES_PER_PEER);
         let others = self.touches.of_peer(&key).filter(|touch| !written.contains_key(&touch.path));
         let gone: Vec<Write> = others.take(excess).map(|touch| deletion(touch)).collect();
-        if added > gone.len() && self.touches.count + added - gone.len() > limits::TOUCHES_PER_MESH {
+        if self.touches.count + added - gone.len() > limits::TOUCHES_PER_MESH {
             return Err(Rejection::LimitReached { what: "touches", limit: limits::TOUCHES_PER_MESH });
         }
         Ok(gone)

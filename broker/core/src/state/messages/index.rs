@@ -135,3 +135,79 @@ fn take_out<K: Ord>(feeds: &mut BTreeMap<K, Feed>, key: &K, revision: Revision) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::id::TopicName;
+    use crate::record::Intent;
+    use crate::target::Target;
+    use crate::time::{Timestamp, WallTime};
+
+    fn id(number: u32) -> MessageId {
+        MessageId(Uuid::from_u128(number.into()))
+    }
+
+    /// Messages to all kinds of recipients, all of one thread but the last, which begins one.
+    fn record(slot: u32) -> Arc<MessageRecord> {
+        let name = |text: &str| PeerName::parse(text).unwrap();
+        let topic = TopicName::parse("#a").unwrap();
+        let kinds = [
+            Recipients::Direct(vec![name("ann"), name("bob")]),
+            Recipients::Broadcast,
+            Recipients::Topic(topic),
+        ];
+        let answered = (slot > 0 && slot < 8).then(|| id(0));
+        Arc::new(MessageRecord {
+            slot,
+            id: id(slot),
+            revision: Revision(u64::from(slot) + 10),
+            scope: ScopeId::global(),
+            from: name("cat"),
+            to: kinds[slot as usize % 3].clone(),
+            body: "hello".into(),
+            reply_to: answered,
+            intent: Intent::Inform,
+            urgent: false,
+            at: Timestamp(0),
+            sent: WallTime(0),
+            thread: answered,
+            paths: ["src/a", "src/", "src/a"].map(|path| Target::parse("path", path).unwrap()).into(),
+        })
+    }
+
+    #[test]
+    fn nothing_is_left_of_messages_that_are_gone() {
+        for orders in [[0, 1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1, 0], [3, 1, 4, 0, 5, 8, 2, 6, 7]]
+        {
+            let mut messages = Messages::default();
+            for slot in orders {
+                messages.insert(&record(slot));
+            }
+            assert_eq!((messages.count(), messages.bytes), (9, 45));
+            assert_eq!(messages.threads.values().map(Feed::len).collect::<Vec<_>>(), [8], "in any order");
+            for slot in [4, 0, 8, 1, 7, 3, 2, 6, 5] {
+                messages.remove(slot);
+            }
+            assert_eq!(messages.free_slots.len(), 9);
+            messages.free_slots.clear();
+            assert_eq!(format!("{messages:?}"), format!("{:?}", Messages::default()));
+        }
+    }
+    #[test]
+    fn a_thread_is_what_was_decided_in_whatever_order_it_is_filed() {
+        // The id that the answer names was unknown then, and belongs to a message of another thread by now.
+        let answer =
+            Arc::new(MessageRecord { reply_to: Some(id(5)), thread: Some(id(5)), ..(*record(0)).clone() });
+        for order in [[answer.clone(), record(5)], [record(5), answer.clone()]] {
+            let mut messages = Messages::default();
+            for message in &order {
+                messages.insert(message);
+            }
+            let thread = &messages.threads[&(ScopeId::global(), id(5))];
+            assert_eq!(thread.keys().collect::<Vec<_>>(), [&answer.revision]);
+        }
+    }
+}
