@@ -1,15 +1,16 @@
 //! The state of a mesh: a cache of records, what a request would do to it, and taking the result in.
 
-mod contracts;
+pub mod about;
+pub mod contracts;
 pub mod deadlines;
 pub mod entries;
 pub mod locks;
 pub mod messages;
 mod names;
 pub mod peers;
-pub mod touches;
 #[cfg(test)]
 mod tests;
+pub mod touches;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
