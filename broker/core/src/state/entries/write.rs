@@ -20,9 +20,13 @@ use super::rules::{Attempt, writable};
 /// What an entry is to hold.
 #[derive(Debug)]
 pub(in crate::state) struct Content {
+    /// Its value.
     pub(in crate::state) value: Arc<str>,
+    /// What it is about.
     pub(in crate::state) paths: Vec<Target>,
+    /// Labels.
     pub(in crate::state) tags: Vec<String>,
+    /// Lifetime from the write.
     pub(in crate::state) ttl: Option<Millis>,
 }
 

@@ -271,7 +271,7 @@ fn entries_are_found_by_the_paths_they_carry_at_present() {
         let target = target(path);
         let about: Vec<String> =
             mesh.state.entries.about(&scope(), &target).map(|entry| entry.key.to_string()).collect();
-        let filter = EntryFilter { path: Some(target.clone()), ..EntryFilter::default() };
+        let filter = EntryFilter { path: Some(target), ..EntryFilter::default() };
         let listed: Vec<String> =
             mesh.state.entries.list(&scope(), &filter, None).map(|entry| entry.key.to_string()).collect();
         assert_eq!(about, listed);

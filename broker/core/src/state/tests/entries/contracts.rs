@@ -167,3 +167,21 @@ fn a_contract_that_comes_with_a_lock_is_an_entry_about_its_subject() {
     };
     assert_eq!((writer, by.as_ref(), preview.as_str()), (&name("ann"), Some(&name("ann")), text));
 }
+
+#[test]
+fn of_two_contracts_that_one_change_brings_the_last_one_stands() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.by(ann, Command::Put(Put { key: contract(), value: "old".into(), ..put(UNREAD) })).unwrap();
+    let mut change = Change::new(scope(), None, Outcome::Done);
+    for text in ["one", "two"] {
+        let contract = Contract { text: text.into(), paths: Vec::new() };
+        mesh.state.write_contract(&mut change, &target(SUBJECT), &contract, &name("ann"), Now::default());
+    }
+    for write in &change.writes {
+        mesh.state.apply(write, Timestamp(0));
+    }
+    let (versions, _) = mesh.state.entries.versions(&scope(), &contract());
+    let kept: Vec<_> = versions.iter().map(|entry| (entry.version.0, &*entry.value)).collect();
+    assert_eq!(kept, [(2, "two"), (1, "old")]);
+}
