@@ -7,9 +7,9 @@ pub mod locks;
 pub mod messages;
 mod names;
 pub mod peers;
-pub mod touches;
 #[cfg(test)]
 mod tests;
+pub mod touches;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -167,7 +167,7 @@ impl State {
                 self.scopes.remove(scope);
             }
             Write::Delete(RecordKey::Peer(key)) => self.remove_peer(key),
-            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key),
+            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key, now),
             Write::Delete(RecordKey::Entry(scope, key)) => self.remove_entry(scope, key),
             Write::Delete(RecordKey::Message(slot)) => self.remove_message(*slot),
             Write::Delete(RecordKey::Waiter(ticket)) => self.remove_waiter(*ticket),
