@@ -18,6 +18,7 @@ mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use uuid::Uuid;
 use self::auth::{Authority, Caller, Gate, SessionTokens};
 use self::convert::RequestKey;
 use self::status::Refusal;
+pub use self::waits::Waits;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::leases::Leases;
@@ -78,6 +80,8 @@ pub struct Mesh {
     pub shutdown: CancellationToken,
     /// Open Watch streams.
     pub watches: WatchCount,
+    /// Calls that wait.
+    pub waits: Waits,
 }
 
 /// Facts about a running broker that do not change.
@@ -235,6 +239,13 @@ impl Mesh {
         let Some(session) = caller.session else { return Ok(None) };
         let peer = state.peers.live(session)?;
         Ok(Some(peer.scope.clone()))
+    }
+
+    /// As [`Self::scope_of`], for reads of one scope.
+    fn one_scope(&self, state: &State, caller: &Caller, named: &str) -> Result<ScopeId, Refusal> {
+        let problem = "is empty; name a scope, or call with a session to mean its own";
+        let scope = self.scope_of(state, caller, named)?;
+        scope.ok_or_else(|| Rejection::invalid("scope", problem).into())
     }
 }
 
