@@ -103,13 +103,15 @@ impl Mesh {
     fn lock(&mut self, caller: SessionId, mode: LockMode, on: &[&str]) -> Outcome {
         let targets = on.iter().map(|text| target(text)).collect();
         let (ttl, reason) = (Millis::minutes(30), String::new());
-        self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason })).unwrap()
+        let acquire = Acquire { targets, mode, ttl, reason, wait: Millis::ZERO, contract: None };
+        self.by(caller, Command::Acquire(acquire)).unwrap()
     }
 
     fn send(&mut self, caller: SessionId, to: Recipients) -> Result<Outcome, Rejection> {
         let id = MessageId(self.id());
         let (body, reply_to, intent) = ("hello".into(), None, Intent::Inform);
-        self.by(caller, Command::Send(Send { id, to, body, reply_to, intent, urgent: false }))
+        let paths = Vec::new();
+        self.by(caller, Command::Send(Send { id, to, body, reply_to, intent, urgent: false, paths }))
     }
 
     fn unread(&self, who: &str) -> u32 {
