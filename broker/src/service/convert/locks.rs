@@ -40,13 +40,7 @@ fn wanted(paths: &[String], max: usize) -> Result<Vec<Target>, Rejection> {
     if paths.is_empty() {
         return Err(Rejection::invalid("paths", format!("is empty; name 1 to {max} targets")));
     }
-    let targets = targets("paths", paths, max)?;
-    let globs = targets.iter().filter(|target| target.kind() == TargetKind::Glob).count();
-    if globs > limits::GLOBS {
-        let problem = format!("holds {globs} globs; at most {} are allowed", limits::GLOBS);
-        return Err(Rejection::invalid("paths", problem));
-    }
-    Ok(targets)
+    targets("paths", paths, max)
 }
 
 fn contract(contract: pb::Contract) -> Result<Contract, Rejection> {
