@@ -19,10 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
-use crate::service::reads::Reads;
-use crate::service::receipts::Shown;
-use crate::service::search::Indices;
-use crate::service::{self, BrokerInfo, Mesh, WatchCount};
+use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::writer::{self, Started};
 use crate::{shutdown, transport};
@@ -185,6 +182,7 @@ fn mesh(
         reads: Reads::new(started.leases.clone()),
         shown: Shown::default(),
         indices: Indices::default(),
+        waits: Waits::default(),
     })
 }
 

@@ -14,13 +14,14 @@ mod messages;
 mod page;
 mod paths;
 mod peers;
-pub mod reads;
-pub mod receipts;
-pub mod search;
+mod reads;
+mod receipts;
+mod search;
 mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,10 +50,11 @@ use uuid::Uuid;
 
 use self::auth::{Authority, Caller, Gate, SessionTokens};
 use self::convert::RequestKey;
-use self::reads::Reads;
-use self::receipts::Shown;
-use self::search::Indices;
+pub use self::reads::Reads;
+pub use self::receipts::Shown;
+pub use self::search::Indices;
 use self::status::Refusal;
+pub use self::waits::Waits;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::leases::Leases;
@@ -90,6 +92,8 @@ pub struct Mesh {
     pub shown: Shown,
     /// Where words are found.
     pub indices: Indices,
+    /// Calls that wait.
+    pub waits: Waits,
 }
 
 /// Facts about a running broker that do not change.
@@ -247,6 +251,13 @@ impl Mesh {
         let Some(session) = caller.session else { return Ok(None) };
         let peer = state.peers.live(session)?;
         Ok(Some(peer.scope.clone()))
+    }
+
+    /// As [`Self::scope_of`], for reads of one scope.
+    fn one_scope(&self, state: &State, caller: &Caller, named: &str) -> Result<ScopeId, Refusal> {
+        let problem = "is empty; name a scope, or call with a session to mean its own";
+        let scope = self.scope_of(state, caller, named)?;
+        scope.ok_or_else(|| Rejection::invalid("scope", problem).into())
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod entries;
 pub(crate) mod events;
 pub(crate) mod locks;
 pub(crate) mod messages;
+pub(crate) mod paths;
 pub(crate) mod peers;
 pub(crate) mod touches;
 

@@ -3,7 +3,7 @@
 //! Owned by the services alone and lost with the process; that a message was read is in the store. What must hold:
 //! a message counts as delivered only if it was in an answer to its recipient.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_core::record::{MessageRecord, PeerKey, PeerRecord};
@@ -12,7 +12,7 @@ use mesh_core::{State, limits};
 
 /// What the peers were shown, for all services to see.
 #[derive(Clone, Debug, Default)]
-pub struct Shown(Arc<Mutex<HashMap<PeerKey, Mail>>>);
+pub struct Shown(Arc<Mutex<BTreeMap<PeerKey, Mail>>>);
 
 /// What one peer was shown.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Shown {
     }
 
     /// What is remembered, with room for one more peer: those that are known no longer give way.
-    fn room_for(&self, state: &State, peer: &PeerRecord) -> MutexGuard<'_, HashMap<PeerKey, Mail>> {
+    fn room_for(&self, state: &State, peer: &PeerRecord) -> MutexGuard<'_, BTreeMap<PeerKey, Mail>> {
         let mut mails = self.mails();
         if mails.len() >= limits::PEERS && !mails.contains_key(&peer.key()) {
             mails.retain(|key, _| state.peers.get(&key.scope, &key.name).is_some());
@@ -65,7 +65,7 @@ impl Shown {
         mails
     }
 
-    fn mails(&self) -> MutexGuard<'_, HashMap<PeerKey, Mail>> {
+    fn mails(&self) -> MutexGuard<'_, BTreeMap<PeerKey, Mail>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -31,10 +31,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
-use super::reads::Reads;
-use super::receipts::Shown;
-use super::search::Indices;
-use super::{BrokerInfo, Mesh, WatchCount, router as routes};
+use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount, router as routes};
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
 
@@ -115,6 +112,7 @@ impl Broker {
             info: Arc::new(info),
             shutdown: CancellationToken::new(),
             watches: WatchCount::default(),
+            waits: Waits::default(),
         };
         let routes = routes(&mesh, Arc::new(Authority::new(UID, Some("open sesame")))).unwrap();
         Self { mesh, routes, socket: Arc::new(()) }

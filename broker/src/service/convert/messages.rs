@@ -7,7 +7,7 @@ use mesh_core::command::Send;
 use mesh_core::id::{MessageId, PeerName, TopicName};
 use mesh_core::limits;
 use mesh_core::record::{Intent, MessageRecord, Recipients};
-use mesh_core::target::Target;
+use mesh_core::target::{Target, mentions};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 use uuid::Uuid;
@@ -45,10 +45,6 @@ fn with_mentions(named: Vec<Target>, body: &str) -> Vec<Target> {
         }
     }
     paths
-}
-
-fn mentions(_text: &str) -> Vec<Target> {
-    Vec::new()
 }
 
 fn recipients(to: &[String], broadcast: bool, topic: &str) -> Result<Recipients, Rejection> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_core::command::Command;
-use mesh_core::id::{MessageId, ScopeId, TopicName};
+use mesh_core::id::{MessageId, TopicName};
 use mesh_core::outcome::Outcome;
 use mesh_core::record::PeerRecord;
 use mesh_core::revision::Revision;
@@ -90,11 +90,9 @@ pub(super) fn topics(
     caller: &Caller,
     request: &pb::ListTopicsRequest,
 ) -> Result<pb::ListTopicsResponse, Refusal> {
-    let none =
-        || Rejection::invalid("scope", "is empty; name a scope, or call with a session to mean its own");
     let (revision, peers, mut topics) = {
         let state = mesh.view.read();
-        let scope: ScopeId = mesh.scope_of(&state, caller, &request.scope)?.ok_or_else(none)?;
+        let scope = mesh.one_scope(&state, caller, &request.scope)?;
         let peers: Vec<_> = state.peers.list(Some(&scope), None).cloned().collect();
         let named = |(name, messages, newest): (&TopicName, usize, Revision)| {
             let topic = pb::Topic {

@@ -67,10 +67,12 @@ pub(super) async fn ask(
     if asks {
         question.intent = Intent::Request;
     }
+    // There is a place to wait before anything is sent, and nothing that comes after is missed.
+    let waiting = Waiting::new(mesh, session, wait)?;
     let reply = mesh.submit(Some(session), key, Command::Send(question)).await?;
     let revision = reply.revision;
     let (answer, id) = sent(mesh, reply, "Ask")?;
-    let reply = await_reply(mesh, session, id, wait).await?;
+    let reply = await_reply(mesh, session, id, waiting).await?;
     Ok(pb::AskResponse {
         header: mesh.header(reply.as_ref().map_or(revision, |reply| reply.revision)),
         sent: Some(answer),
@@ -83,10 +85,8 @@ async fn await_reply(
     mesh: &Mesh,
     session: SessionId,
     question: MessageId,
-    wait: Millis,
+    mut waiting: Waiting<'_>,
 ) -> Result<Option<Arc<MessageRecord>>, Refusal> {
-    // Attached before the messages are looked at, so that nothing comes between.
-    let mut waiting = Waiting::new(mesh, session, wait);
     let Some(question) = mesh.view.read().messages.by_id(question).cloned() else { return Ok(None) };
     let answers = |log: &LogRecord| log.events.iter().any(|event| is_reply(event, question.id));
     loop {

@@ -1,26 +1,25 @@
-//! Waiting for something that happens in a scope, as a sign of life of who waits.
+//! Waiting for something that happens to messages.
 
 use std::time::Duration;
 
-use mesh_core::event::Event;
 use mesh_core::id::SessionId;
 use mesh_core::record::LogRecord;
 use mesh_core::time::Millis;
-use tokio::time::{Instant, Interval, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::events::{ReadError, Subscription};
 use crate::service::Mesh;
 use crate::service::status::Refusal;
+use crate::service::waits::{OpenWait, Vigil};
 
 /// One call that waits. Nothing needs undoing when it is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting<'a> {
     mesh: &'a Mesh,
-    session: SessionId,
+    vigil: Vigil,
     news: Subscription,
     deadline: Instant,
-    /// Whoever waits is alive.
-    signs_of_life: Interval,
+    _place: Option<OpenWait>,
 }
 
 /// Why a wait is over.
@@ -34,19 +33,18 @@ pub(super) enum Woken {
 
 impl<'a> Waiting<'a> {
     /// Attaches to what happens after the view's revision, so look at the view only after this.
-    pub(super) fn new(mesh: &'a Mesh, session: SessionId, wait: Millis) -> Self {
-        let lease = {
-            let state = mesh.view.read();
-            let peer = state.peers.by_session(session);
-            peer.and_then(|peer| peer.session.as_ref()).map_or(Millis::ZERO, |session| session.ttl)
-        };
-        Self {
+    pub(super) fn new(mesh: &'a Mesh, session: SessionId, wait: Millis) -> Result<Self, Refusal> {
+        let place = (wait > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
+        let mut vigil = Vigil::new(mesh, Some(session));
+        let state = mesh.view.read();
+        vigil.peer(&state)?;
+        Ok(Self {
             mesh,
-            session,
-            news: mesh.events.subscribe(mesh.view.revision().next()),
+            vigil,
+            news: mesh.events.subscribe(state.revision().next()),
             deadline: Instant::now() + Duration::from_millis(wait.0),
-            signs_of_life: interval(Duration::from_millis((lease.0 / 3).max(1))),
-        }
+            _place: place,
+        })
     }
 
     /// Waits for a transaction that is of interest, or that ends the session.
@@ -61,7 +59,10 @@ impl<'a> Waiting<'a> {
                 () = sleep_until(self.deadline) => return Ok(Woken::TimeOver),
                 logs = self.news.next() => match logs {
                     Ok(logs) => {
-                        if logs.iter().any(|log| is_of_interest(log) || ends(log, self.session)) {
+                        if logs.iter().any(|log| self.vigil.concerned_by(log)) {
+                            self.vigil.peer(&self.mesh.view.read())?;
+                        }
+                        if logs.iter().any(|log| is_of_interest(log)) {
                             return Ok(Woken::News);
                         }
                     }
@@ -72,17 +73,8 @@ impl<'a> Waiting<'a> {
                     }
                     Err(error) => return Err(error.into()),
                 },
-                _ = self.signs_of_life.tick() => {
-                    self.mesh.leases.touch(self.session);
-                }
+                () = self.vigil.tick() => {}
             }
         }
     }
-}
-
-/// Whether the session ended in a transaction.
-fn ends(log: &LogRecord, session: SessionId) -> bool {
-    log.events
-        .iter()
-        .any(|event| matches!(event, Event::PeerLeft { session: ended, .. } if *ended == session))
 }

@@ -25,7 +25,7 @@ pub(super) fn get(
     let key = EntryKey::parse(&request.key)?;
     let (revision, entry, is_present) = {
         let state = mesh.view.read();
-        let scope = scope(mesh, &state, caller, &request.scope)?;
+        let scope = mesh.one_scope(&state, caller, &request.scope)?;
         let present = state.entries.get(&scope, &key);
         let entry = match Version(request.version) {
             Version(0) => present.cloned().ok_or(Rejection::KeyNotFound { key })?,
@@ -65,7 +65,7 @@ pub(super) async fn list(
     let named = std::mem::take(&mut request.scope);
     let filter = convert::filter(request)?;
     let by_key = EntryFilter { prefix: filter.prefix.clone(), ..EntryFilter::default() };
-    let scope = scope(mesh, &mesh.view.read(), &caller, &named)?;
+    let scope = mesh.one_scope(&mesh.view.read(), &caller, &named)?;
     let (revision, entries, more) = if filter == by_key {
         let state = mesh.view.read();
         let found = state.entries.list(&scope, &filter, after.as_ref()).cloned();
@@ -117,7 +117,7 @@ pub(super) async fn search(
     let limit = if request.limit == 0 { default } else { size(request.limit).min(max) };
     let named = std::mem::take(&mut request.scope);
     let (query, filter) = convert::search(request)?;
-    let scope = scope(mesh, &mesh.view.read(), &caller, &named)?;
+    let scope = mesh.one_scope(&mesh.view.read(), &caller, &named)?;
     let (revision, hits) =
         mesh.indices.find(mesh, &scope, words(&query), filter, PageSize::of(limit)).await?;
     mesh.reads.note_entries(caller.session, hits.iter().map(|hit| &hit.entry));
@@ -134,7 +134,7 @@ pub(super) fn versions(
     let key = EntryKey::parse(&request.key)?;
     let (revision, versions, deleted) = {
         let state = mesh.view.read();
-        let scope = scope(mesh, &state, caller, &request.scope)?;
+        let scope = mesh.one_scope(&state, caller, &request.scope)?;
         let (versions, deleted) = state.entries.versions(&scope, &key);
         (state.revision(), versions, deleted)
     };
@@ -157,17 +157,10 @@ pub(super) fn policies(
     request: &pb::ListPoliciesRequest,
 ) -> Result<pb::ListPoliciesResponse, Refusal> {
     let state = mesh.view.read();
-    let scope = scope(mesh, &state, caller, &request.scope)?;
+    let scope = mesh.one_scope(&state, caller, &request.scope)?;
     let policies = state.entries.policies(&scope);
     Ok(pb::ListPoliciesResponse {
         header: mesh.header(state.revision()),
         policies: policies.map(|policy| convert::policy(&policy.prefix, Some(policy.kind))).collect(),
     })
-}
-
-/// The scope that a read is about, which must be one.
-fn scope(mesh: &Mesh, state: &State, caller: &Caller, named: &str) -> Result<ScopeId, Refusal> {
-    let none =
-        || Rejection::invalid("scope", "is empty; name a scope, or call with a session to mean its own");
-    mesh.scope_of(state, caller, named)?.ok_or_else(|| none().into())
 }
