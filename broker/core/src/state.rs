@@ -168,7 +168,7 @@ impl State {
                 self.scopes.remove(scope);
             }
             Write::Delete(RecordKey::Peer(key)) => self.remove_reader(key, now),
-            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key),
+            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key, now),
             Write::Delete(RecordKey::Entry(scope, key)) => self.remove_entry(scope, key),
             Write::Delete(RecordKey::Message(slot)) => self.remove_message(*slot),
             Write::Delete(RecordKey::Waiter(ticket)) => self.remove_waiter(*ticket),
