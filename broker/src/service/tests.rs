@@ -31,7 +31,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
-use super::{BrokerInfo, Mesh, WatchCount, router as routes};
+use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount, router as routes};
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
 
@@ -100,6 +100,9 @@ impl Broker {
             store: store.clone(),
         };
         let mesh = Mesh {
+            reads: Reads::new(started.leases.clone()),
+            shown: Shown::default(),
+            indices: Indices::default(),
             writer: started.handle,
             view: started.view,
             events: started.events,
@@ -109,6 +112,7 @@ impl Broker {
             info: Arc::new(info),
             shutdown: CancellationToken::new(),
             watches: WatchCount::default(),
+            waits: Waits::default(),
         };
         let routes = routes(&mesh, Arc::new(Authority::new(UID, Some("open sesame")))).unwrap();
         Self { mesh, routes, socket: Arc::new(()) }
