@@ -14,6 +14,9 @@ mod messages;
 mod page;
 mod paths;
 mod peers;
+mod reads;
+mod receipts;
+mod search;
 mod state;
 pub mod status;
 #[cfg(test)]
@@ -47,6 +50,9 @@ use uuid::Uuid;
 
 use self::auth::{Authority, Caller, Gate, SessionTokens};
 use self::convert::RequestKey;
+pub use self::reads::Reads;
+pub use self::receipts::Shown;
+pub use self::search::Indices;
 use self::status::Refusal;
 pub use self::waits::Waits;
 use crate::clock::Clock;
@@ -80,6 +86,12 @@ pub struct Mesh {
     pub shutdown: CancellationToken,
     /// Open Watch streams.
     pub watches: WatchCount,
+    /// What each session last read.
+    pub reads: Reads,
+    /// What each peer was shown of its mail.
+    pub shown: Shown,
+    /// Where words are found.
+    pub indices: Indices,
     /// Calls that wait.
     pub waits: Waits,
 }

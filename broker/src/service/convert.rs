@@ -216,7 +216,6 @@ mod tests {
                 ..Default::default()
             });
             let _ = entries::filter(pb::ListEntriesRequest {
-                query: text.clone(),
                 path: text.clone(),
                 tags: texts.clone(),
                 ..Default::default()

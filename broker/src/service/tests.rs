@@ -35,7 +35,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
-use super::{BrokerInfo, Mesh, Waits, WatchCount, router as routes};
+use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount, router as routes};
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
 
@@ -109,6 +109,9 @@ impl Broker {
             store: store.clone(),
         };
         let mesh = Mesh {
+            reads: Reads::new(started.leases.clone()),
+            shown: Shown::default(),
+            indices: Indices::default(),
             writer: started.handle,
             view: started.view,
             events: started.events,

@@ -117,10 +117,15 @@ impl<'a> Attempt<'a> {
         Some((self.as_of(read), theirs))
     }
 
-    /// Whether the caller wrote this. Names are unique in a scope, and peers of all scopes write to `global`: there a
-    /// name proves nothing, and only what the session has read counts.
+    /// Whether all of this is the caller's. Names are unique in a scope, and peers of all scopes write to `global`:
+    /// there a name proves nothing. Under some policies the last writer's name is on what others wrote too. In both
+    /// cases only what the session has read counts.
     fn is_own(&self, entry: &EntryRecord) -> bool {
-        entry.writer == self.caller.name && *self.scope != ScopeId::global()
+        let whole = match self.policy() {
+            PolicyKind::RequireVersion | PolicyKind::LastWriteWins => true,
+            PolicyKind::MergePatch | PolicyKind::Append => false,
+        };
+        whole && entry.writer == self.caller.name && *self.scope != ScopeId::global()
     }
 
     /// The version that was written at a revision, if it is kept.
