@@ -6,12 +6,15 @@ mod limits;
 mod locks;
 mod messages;
 mod overwrites;
+mod paths;
 mod peers;
 mod router;
 mod search;
 mod socket;
 mod state;
 mod topics;
+mod wait;
+mod waiting;
 mod watch;
 
 use std::path::PathBuf;
@@ -25,6 +28,7 @@ use pb::admin_service_client::AdminServiceClient;
 use pb::event_service_client::EventServiceClient;
 use pb::lock_service_client::LockServiceClient;
 use pb::message_service_client::MessageServiceClient;
+use pb::path_service_client::PathServiceClient;
 use pb::peer_service_client::PeerServiceClient;
 use pb::state_service_client::StateServiceClient;
 use prost::Message;
@@ -89,9 +93,14 @@ impl Broker {
     }
 
     fn with(config: WriterConfig) -> Self {
+        Self::on(&MemoryDisk::new(), config)
+    }
+
+    /// A broker of what is on a disk.
+    fn on(disk: &MemoryDisk, config: WriterConfig) -> Self {
         let identity =
             Identity { incarnation: Uuid::from_u128(7), secret: Secret::new([7; 32]), created_ms: 0 };
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&MemoryDisk::new(), identity).unwrap());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(disk, identity).unwrap());
         let started = writer::start(config, store.clone()).unwrap();
         let info = BrokerInfo {
             version: "0.0.0",
@@ -184,6 +193,10 @@ impl Caller {
 
     fn events(&self) -> EventServiceClient<Wire> {
         EventServiceClient::new(self.wire.clone())
+    }
+
+    fn paths(&self) -> PathServiceClient<Wire> {
+        PathServiceClient::new(self.wire.clone())
     }
 
     fn admin(&self) -> AdminServiceClient<Wire> {

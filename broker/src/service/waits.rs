@@ -14,7 +14,6 @@ use mesh_core::revision::Ticket;
 use mesh_core::{Rejection, State, limits};
 use tokio::time::{Instant, sleep_until};
 
-use super::Mesh;
 use crate::leases::Leases;
 
 /// The calls that wait, for all to see.
@@ -104,8 +103,8 @@ pub(super) struct Vigil {
 
 impl Vigil {
     /// For a call that has just come; without a session there is nothing to keep alive.
-    pub(super) fn new(mesh: &Mesh, session: Option<SessionId>) -> Self {
-        Self { leases: mesh.leases.clone(), session, last: Instant::now(), every: Duration::ZERO }
+    pub(super) fn new(leases: &Leases, session: Option<SessionId>) -> Self {
+        Self { leases: leases.clone(), session, last: Instant::now(), every: Duration::ZERO }
     }
 
     /// The peer that waits, if it is one. Its session must be live; its lease says how often to [`Self::tick`].
@@ -141,8 +140,12 @@ impl Vigil {
 #[cfg(test)]
 mod tests {
     use mesh_core::revision::Revision;
+    use mesh_core::time::{Millis, Timestamp};
+    use uuid::Uuid;
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::queue;
 
     const TICKET: Ticket = Ticket(Revision(7));
 
@@ -176,5 +179,23 @@ mod tests {
         assert_eq!(waits.open().unwrap_err(), refused);
         drop(open);
         assert_eq!(waits.count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_gives_signs_of_life() {
+        let (writer, _inputs) = queue::queue();
+        let clock = Clock::starting_at(Timestamp::default());
+        let leases = Leases::new(clock, writer);
+        let session = SessionId(Uuid::from_u128(1));
+        leases.begin(session);
+        let mut vigil = Vigil { every: Duration::from_secs(20), ..Vigil::new(&leases, Some(session)) };
+        for _ in 0..3 {
+            clock.advance(Millis::seconds(20));
+            let before = Instant::now();
+            vigil.tick().await;
+            assert_eq!(before.elapsed(), Duration::from_secs(20));
+            let silence = clock.at().since(leases.last_seen(session).unwrap());
+            assert!(silence < Millis::seconds(1), "{silence:?}");
+        }
     }
 }

@@ -195,6 +195,8 @@ fn ancestors_run_from_the_whole_scope_down() {
     assert_eq!(names("a/b/*/c"), ["/", "a/", "a/b/"]);
     assert_eq!(names("a/{b/c,b/d}/e"), ["/", "a/", "a/b/"]);
     assert_eq!(names("*"), ["/"]);
+    assert_eq!(names("{a/b,a/b/c}"), ["/", "a/"]);
+    assert_eq!(names("{a/b,a/b}"), ["/", "a/"]);
     assert_eq!(names("a:b"), ["/"]);
     assert_eq!(names("ab:c/d"), Vec::<String>::new());
     for text in ["a/b.rs#C::d", "a/b/*/c", "{a,b}"] {
@@ -258,6 +260,7 @@ fn intersection_is_exact() {
         ("src/a.ts#A", "src/*.rs", false),
         ("a#b#c", "a#b", false),
         ("a#b#c", "a", false),
+        ("a#b", "a#b::c#d", false),
         // Subjects.
         ("api:billing", "api:billing/v2", true),
         ("api:billing/v1", "api:billing/v2", false),
@@ -283,6 +286,7 @@ fn covering_is_told_where_it_is_plain() {
         ("a/", "{a/b,a/c/*}", true),
         ("a/", "{a/b,c}", false),
         ("a/", "*/b", false),
+        ("a/b/", "a/{b,b/c}", false),
         ("a", "a#B", true),
         ("a#B", "a", false),
         ("a#B", "a#B::c", true),

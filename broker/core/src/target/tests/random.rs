@@ -31,7 +31,7 @@ impl Random {
 const NAMES: &[&str] = &["a", "b", "ab"];
 const SEGMENTS: &[&str] = &[
     "a", "b", "ab", "*", "?", "a*", "*b", "?b", "[ab]", "[!a]", "[^b]", "[a-b]b", "**", "**", "{a,b}",
-    "{a,[ab]}", "{*b,c}", "{a/b,b}", "{**,a}", "{a,b/}", "{a/*,b}",
+    "{a,[ab]}", "{*b,c}", "{a/b,b}", "{**,a}", "{a,b/}", "{a/*,b}", "{a,a/b}",
 ];
 const SYMBOLS: &[&str] = &["A", "B"];
 const SUBJECTS: &[&str] = &["x", "y", "*"];
