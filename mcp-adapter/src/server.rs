@@ -79,7 +79,7 @@ impl Call {
         if spans.iter().any(|span| !span.is_zero()) || self.args.raw("until").is_some() {
             self.closing.cancelled().await;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
