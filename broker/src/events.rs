@@ -255,7 +255,7 @@ fn read_slots(store: &dyn Store, from: Revision, to: Revision) -> Result<Vec<Arc
         }
         let Some(value) = store.get(&records::log_key(Revision(revision)))? else { break };
         bytes += value.len();
-        let log = records::decode_log(&value)?;
+        let Some(log) = records::decode_log(&value)? else { break };
         if log.revision.0 != revision {
             break;
         }

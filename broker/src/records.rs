@@ -16,15 +16,20 @@
 //!
 //! The history comes first because recovery takes the mesh's time from it, and peers before locks because a lock
 //! is judged by its holder's session. Digests keep keys short whatever callers choose as names; the names are in
-//! the values. The values are postcard; the store wraps each in a format version and a checksum.
+//! the values.
+//!
+//! A value is two bytes of format, `00 02`, and a postcard record; the store wraps it in a checksum. Values of format
+//! 1 had no such bytes, and never began like that; [`v1`] reads them. They stay until they are written again.
 
 #[cfg(test)]
 mod tests;
+mod v1;
 
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::record::{LogRecord, Record, RecordKey, Write};
 use mesh_core::revision::Revision;
 use mesh_core::state::Transaction;
+use mesh_core::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,13 +47,27 @@ const WAITER: u8 = 0x09;
 const RELEASE_REQUEST: u8 = 0x0a;
 const TOUCH: u8 = 0x0b;
 
+/// What a value begins with. In format 1 the first byte was zero only in a message, whose second one was `10`.
+const FORMAT: [u8; 2] = [0x00, 0x02];
+
 /// A record as recovery finds it.
 #[derive(Debug)]
 pub enum Loaded {
     /// An item of the history.
     Log(std::sync::Arc<LogRecord>),
+    /// An item of the history from a broker of format 1, of which only its place and time are known.
+    OldLog(OldLog),
     /// A record of the state.
     Record(Record),
+}
+
+/// What is read of an item of the history of format 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OldLog {
+    /// Its place in the mesh's order.
+    pub revision: Revision,
+    /// When it was committed, for the mesh's clock.
+    pub at: Timestamp,
 }
 
 /// The writes of a transaction, and its item of the history.
@@ -68,7 +87,13 @@ pub fn encode(transaction: &Transaction) -> Result<Batch, StoreError> {
 /// Reads what the store holds under a key.
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
     let record = match key.first() {
-        Some(&LOG) => return Ok(Loaded::Log(decode_log(value)?.into())),
+        Some(&LOG) => {
+            return Ok(match decode_log(value)? {
+                Some(log) => Loaded::Log(log.into()),
+                None => Loaded::OldLog(v1::log(value)?),
+            });
+        }
+        Some(kind) if !value.starts_with(&FORMAT) => return v1::decode(*kind, value).map(Loaded::Record),
         Some(&SCOPE) => Record::Scope(parse("scope", value)?),
         Some(&PEER) => Record::Peer(parse("peer", value)?),
         Some(&LOCK) => Record::Lock(parse("lock", value)?),
@@ -79,10 +104,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
         Some(&WAITER) => Record::Waiter(parse("waiting request", value)?),
         Some(&RELEASE_REQUEST) => Record::ReleaseRequest(parse("request to make way", value)?),
         Some(&TOUCH) => Record::Touch(parse("touch", value)?),
-        kind => {
-            let what = format!("a record of unknown kind {kind:?}; was it written by a newer mesh?");
-            return Err(StoreError::Corrupt { what });
-        }
+        kind => return Err(unknown(kind)),
     };
     Ok(Loaded::Record(record))
 }
@@ -94,9 +116,17 @@ pub fn log_key(revision: Revision) -> Key {
     slot_key(LOG, slot)
 }
 
-/// Reads an item of the history.
-pub fn decode_log(value: &[u8]) -> Result<LogRecord, StoreError> {
-    parse("history", value)
+/// Reads an item of the history; none when it is of format 1, whose events are no longer understood.
+pub fn decode_log(value: &[u8]) -> Result<Option<LogRecord>, StoreError> {
+    if !value.starts_with(&FORMAT) {
+        return Ok(None);
+    }
+    parse("history", value).map(Some)
+}
+
+fn unknown(kind: Option<&u8>) -> StoreError {
+    let what = format!("a record of unknown kind {kind:?}; was it written by a newer mesh?");
+    StoreError::Corrupt { what }
 }
 
 fn key(name: &RecordKey) -> Key {
@@ -161,11 +191,14 @@ fn value(record: &Record) -> Result<Vec<u8>, StoreError> {
 }
 
 fn bytes(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(record)
+    postcard::to_extend(record, FORMAT.to_vec())
         .map_err(|error| StoreError::Corrupt { what: format!("a record cannot be encoded: {error}") })
 }
 
 fn parse<T: DeserializeOwned>(what: &str, value: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(value)
-        .map_err(|error| StoreError::Corrupt { what: format!("a {what} record cannot be read: {error}") })
+    let unreadable = |error: &dyn std::fmt::Display| StoreError::Corrupt {
+        what: format!("a {what} record cannot be read: {error}"),
+    };
+    let record = value.strip_prefix(&FORMAT).ok_or_else(|| unreadable(&"its format is unknown"))?;
+    postcard::from_bytes(record).map_err(|error| unreadable(&error))
 }

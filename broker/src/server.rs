@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
-use crate::service::{self, BrokerInfo, Mesh, WatchCount};
+use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::writer::{self, Started};
 use crate::{shutdown, transport};
@@ -179,6 +179,10 @@ fn mesh(
         info: Arc::new(info),
         shutdown: stop,
         watches: WatchCount::default(),
+        reads: Reads::new(started.leases.clone()),
+        shown: Shown::default(),
+        indices: Indices::default(),
+        waits: Waits::default(),
     })
 }
 

@@ -14,10 +14,14 @@ mod messages;
 mod page;
 mod paths;
 mod peers;
+mod reads;
+mod receipts;
+mod search;
 mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +50,11 @@ use uuid::Uuid;
 
 use self::auth::{Authority, Caller, Gate, SessionTokens};
 use self::convert::RequestKey;
+pub use self::reads::Reads;
+pub use self::receipts::Shown;
+pub use self::search::Indices;
 use self::status::Refusal;
+pub use self::waits::Waits;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::leases::Leases;
@@ -78,6 +86,14 @@ pub struct Mesh {
     pub shutdown: CancellationToken,
     /// Open Watch streams.
     pub watches: WatchCount,
+    /// What each session last read.
+    pub reads: Reads,
+    /// What each peer was shown of its mail.
+    pub shown: Shown,
+    /// Where words are found.
+    pub indices: Indices,
+    /// Calls that wait.
+    pub waits: Waits,
 }
 
 /// Facts about a running broker that do not change.
@@ -235,6 +251,13 @@ impl Mesh {
         let Some(session) = caller.session else { return Ok(None) };
         let peer = state.peers.live(session)?;
         Ok(Some(peer.scope.clone()))
+    }
+
+    /// As [`Self::scope_of`], for reads of one scope.
+    fn one_scope(&self, state: &State, caller: &Caller, named: &str) -> Result<ScopeId, Refusal> {
+        let problem = "is empty; name a scope, or call with a session to mean its own";
+        let scope = self.scope_of(state, caller, named)?;
+        scope.ok_or_else(|| Rejection::invalid("scope", problem).into())
     }
 }
 

@@ -44,8 +44,13 @@ pub const MAX_KEY_BYTES: usize = 2 * 1024;
 /// The longest value, in bytes. Values longer than one record are split by the store.
 pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 
-/// Version of the whole store's layout. A store of another version is refused, not guessed at.
-pub const STORE_FORMAT: u32 = 1;
+/// Version of the whole store's layout, and of what is in its records. A store of a later version is refused, not
+/// guessed at.
+pub const STORE_FORMAT: u32 = 2;
+
+/// The oldest version that is read. Opening such a store makes it one of [`STORE_FORMAT`], which an older broker then
+/// refuses; the records stay as they are until they are written again.
+pub const OLDEST_FORMAT: u32 = 1;
 
 /// What [`Store::load`] calls with every key and value.
 pub type Visitor<'a> = dyn FnMut(&[u8], Bytes) -> Result<(), StoreError> + 'a;
@@ -278,12 +283,12 @@ pub enum StoreError {
     },
     /// The store was written by a broker of another format. Nothing was touched.
     #[error(
-        "the store has format {found}, this broker reads format {supported}; open it with the broker that wrote it"
+        "the store has format {found}, this broker reads formats up to {supported}; open it with the broker that wrote it"
     )]
     Version {
         /// The format on disk.
         found: u32,
-        /// The format this build reads, [`STORE_FORMAT`].
+        /// The newest format this build reads, [`STORE_FORMAT`].
         supported: u32,
     },
     /// An earlier commit failed, so what is on disk is unknown until the store is opened again.

@@ -445,7 +445,7 @@ impl Writer {
     fn committed_at(&self, revision: Revision) -> Result<Timestamp, StoreError> {
         let value = self.store.get(&records::log_key(revision))?;
         // A slot that is empty or taken is history that is gone, however it went.
-        let log = value.as_deref().map(records::decode_log).transpose()?;
+        let log = value.as_deref().map(records::decode_log).transpose()?.flatten();
         Ok(log.filter(|log| log.revision == revision).map_or(Timestamp::default(), |log| log.at))
     }
 }

@@ -157,7 +157,7 @@ class Mesh:
         timeout = ANSWER_WITHIN
         if "wait" in fields:
             timeout += request.wait.ToTimedelta().total_seconds()
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.patience + timeout - ANSWER_WITHIN
         while True:
             try:
                 return self.begin(method, request, session_token, timeout)

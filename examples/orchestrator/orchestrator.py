@@ -56,14 +56,13 @@ T = TypeVar("T")
 
 
 class View:
-    """The live picture of a scope, kept by a watch in a thread: its peers, and when a lock was last freed.
+    """The live picture of a scope, kept by a watch in a thread: its peers.
 
     Prints every event. `wait_for` waits until the picture shows what is looked for.
     """
 
     def __init__(self, mesh: Mesh, scope: str) -> None:
         self.peers: dict[str, Peer] = {}
-        self.unlock_revision = 0
         self._watch = Watch(mesh, WatchRequest(scopes=[scope], send_initial_state=True))
         self._changed = threading.Condition()
         self._failure: MeshError | None = None
@@ -79,10 +78,6 @@ class View:
             if found is None:
                 raise TimeoutError(f"nothing came within {seconds:.0f} s")
             return found
-
-    def wait_for_unlock(self, revision: int, seconds: float) -> None:
-        """Waits until a lock was freed after the revision."""
-        self.wait_for(lambda: self.unlock_revision > revision or None, seconds)
 
     def _follow(self) -> None:
         try:
@@ -113,8 +108,6 @@ class View:
                     self.peers[event.peer_updated.peer.name] = event.peer_updated.peer
                 case "peer_left":
                     self.peers.pop(event.peer_left.name, None)
-                case "file_unlocked":
-                    self.unlock_revision = batch.revision
 
     def __enter__(self) -> View:
         self._thread.start()
@@ -183,24 +176,27 @@ def wait_for_reply(session: Session, worker: str, task_id: str, seconds: float) 
     raise TimeoutError(f"no reply within {seconds:.0f} s")
 
 
-def acquire(session: Session, view: View, path: str, seconds: float) -> Lock:
-    """Takes the lock on a path, waiting for its holder to release it."""
+def acquire(session: Session, path: str, seconds: float) -> Lock:
+    """Takes the lock on a path, or stands in the broker's queue for it, also across restarts of the broker."""
     deadline = time.monotonic() + seconds
+    wait = timedelta()
     while True:
-        request = AcquireLocksRequest(paths=[path], ttl=LOCK_TTL, reason="integrating a reply")
+        request = AcquireLocksRequest(paths=[path], ttl=LOCK_TTL, reason="integrating a reply", wait=wait)
         answer: AcquireLocksResponse = session.call(session.mesh.locks.AcquireLocks, request)
         if answer.locks:
             return answer.locks[0]
         for conflict in answer.conflicts:
             lock, left = conflict.lock, conflict.lock.remaining.ToTimedelta()
             say(f"{path} is locked by {lock.holder} ({lock.reason!r}), {left.seconds} s left; waiting")
-        view.wait_for_unlock(answer.header.revision, deadline - time.monotonic())
+        wait = timedelta(seconds=deadline - time.monotonic())
+        if wait <= timedelta():
+            raise TimeoutError(f"{path} was not unlocked within {seconds:.0f} s")
 
 
-def integrate(session: Session, view: View, result: Path, reply: Message, seconds: float) -> int:
+def integrate(session: Session, result: Path, reply: Message, seconds: float) -> int:
     """Appends the reply to the file while holding its lock, and returns the lock's fencing token."""
     path = result.as_posix()
-    lock = acquire(session, view, path, seconds)
+    lock = acquire(session, path, seconds)
     say(f"locked {path} (fencing token {lock.fencing_token})")
     text = result.read_text() if result.exists() else ""
     draft = result.with_name(f".{result.name}.{lock.fencing_token}")
@@ -263,7 +259,7 @@ def run(options: argparse.Namespace) -> None:
         say(f"gave the task to {worker}")
         reply = wait_for_reply(session, worker, task_id, options.timeout)
         say(f"{worker} replied: {reply.body!r}")
-        token = integrate(session, view, options.result, reply, options.timeout)
+        token = integrate(session, options.result, reply, options.timeout)
         outcome = {"task": options.task, "worker": worker, "reply": reply.body, "fencing_token": str(token)}
         version = remember(session, outcome)
         say(f"remembered under {OUTCOMES} v{version}")

@@ -276,19 +276,27 @@ async fn entries() {
         probe.refuses(field, &request.clone(), probe.client.state().delete(request).await);
     }
     let plain = probe.mesh.client();
-    let unscoped = plain.state().get(GetRequest { key: "k".into(), scope: String::new() }).await;
+    let unscoped = plain.state().get(GetRequest { key: "k".into(), ..GetRequest::default() }).await;
     probe.refuses("scope", &"no scope and no session", unscoped);
     let list = ListEntriesRequest::default;
     for (field, request) in [
         ("prefix", ListEntriesRequest { prefix: long(513), ..list() }),
         ("path", ListEntriesRequest { path: "../x".into(), ..list() }),
-        ("query", ListEntriesRequest { query: long(513), ..list() }),
         ("tags", ListEntriesRequest { tags: numbered(17), ..list() }),
         ("page_token", ListEntriesRequest { page_token: "garbage".into(), ..list() }),
         ("page_token", ListEntriesRequest { page_token: "ffffffffffffffffffff".into(), ..list() }),
         ("scope", ListEntriesRequest { scope: "A".into(), ..list() }),
     ] {
         probe.refuses(field, &request.clone(), probe.client.state().list_entries(request).await);
+    }
+    let search =
+        |query: &str| SearchEntriesRequest { query: query.into(), ..SearchEntriesRequest::default() };
+    for (field, request) in [
+        ("query", search("")),
+        ("query", search(&long(513))),
+        ("path", SearchEntriesRequest { path: "/etc".into(), ..search("x") }),
+    ] {
+        probe.refuses(field, &request.clone(), probe.client.state().search_entries(request).await);
     }
     let missing = probe.client.state().get(GetRequest { key: "k".into(), ..Default::default() }).await;
     let missing = status_refused(&probe.client, missing);

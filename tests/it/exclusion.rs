@@ -1,15 +1,17 @@
 //! At no revision do two peers hold conflicting locks; a set is granted all or nothing; tokens rise.
 
-use std::collections::BTreeMap;
+mod contention;
+mod fencing;
+mod making_way;
+mod queue;
+
 use std::time::Duration;
 
-use mesh_client::proto::event::Event;
 use mesh_client::proto::{
     ListLocksRequest, Lock, LockConflict, LockMode, LockState, PeerInfo, RenewLocksRequest,
 };
 use mesh_client::{Acquired, ErrorReason, Session};
-use mesh_tests::{Mesh, events, history, lock, refused, seconds, share, within};
-use tokio::task::JoinSet;
+use mesh_tests::{Mesh, lock, refused, seconds, share};
 use tonic::Code;
 
 async fn granted(session: &Session, request: mesh_client::proto::AcquireLocksRequest) -> Vec<Lock> {
@@ -44,6 +46,20 @@ async fn locks_conflict_when_a_file_belongs_to_both_and_one_is_exclusive() {
         ("anything/at/all", "/", true),
         ("/", "/", true),
         ("caf\u{e9}.rs", "cafe\u{301}.rs", true),
+        ("src/**/*_test.rs", "src/a/b_test.rs", true),
+        ("src/*.rs", "src/a/b.rs", false),
+        ("src/a*", "src/*b", true),
+        ("src/[ab].rs", "src/[bc].rs", true),
+        ("src/{lib,main}.rs", "src/bin.rs", false),
+        ("docs/*/x", "docs/y/*", true),
+        ("app/[slug]/page.tsx", "app/[slug]/", true),
+        ("src/auth.ts#Session", "src/auth.ts#Session::refresh", true),
+        ("src/auth.ts#Session::refresh", "src/auth.ts#Session::end", false),
+        ("src/auth.ts#Session", "src/auth.ts", true),
+        ("src/*.ts", "src/auth.ts#Session", true),
+        ("api:billing", "api:billing/v2", true),
+        ("api:billing/v2", "api:billing/v1", false),
+        ("task:ABC-12", "/", false),
     ];
     for (held, asked, overlap) in table {
         for (mine, theirs) in [
@@ -157,91 +173,4 @@ async fn only_the_holder_renews_and_releases_and_one_missing_lock_refuses_the_se
     }
     assert_eq!(refused(two.release(vec!["a".into()]).await).metadata["path"], "a");
     assert_eq!(two.list_locks(ListLocksRequest::default()).await.unwrap().locks.len(), 1);
-}
-
-/// Overlap as the contract says it, written a second time.
-fn overlap(a: &str, b: &str) -> bool {
-    let below = |dir: &str, path: &str| dir == "/" || (dir.ends_with('/') && path.starts_with(dir));
-    a == b || below(a, b) || below(b, a)
-}
-
-const CONTENDED: [&[&str]; 8] = [
-    &["src/a.rs"],
-    &["src/"],
-    &["src/b.rs", "docs/x.md"],
-    &["/"],
-    &["src/deep/c.rs"],
-    &["docs/"],
-    &["src/deep/", "docs/x.md"],
-    &["src/a.rs", "src/b.rs", "docs/y.md"],
-];
-
-async fn contender(session: Session, number: usize) -> (usize, usize) {
-    let (mut grants, mut refusals) = (0, 0);
-    for round in 0..12 {
-        let paths = CONTENDED[(number * 5 + round * 3) % CONTENDED.len()];
-        let request = if (number + round).is_multiple_of(3) { lock(paths) } else { share(paths) };
-        match session.acquire(request).await.unwrap() {
-            Acquired::Refused(_) => refusals += 1,
-            Acquired::Granted(_) => {
-                grants += 1;
-                session.heartbeat().await.unwrap();
-                session.release(vec![]).await.unwrap();
-            }
-        }
-    }
-    (grants, refusals)
-}
-
-#[tokio::test]
-async fn twenty_clients_contending_never_hold_conflicting_locks_at_any_revision() {
-    let mesh = Mesh::new();
-    let _broker = mesh.serve(&[]);
-    let mut contenders = JoinSet::new();
-    for number in 0..20 {
-        let session = mesh.join_unattended(&format!("peer-{number}")).await;
-        contenders.spawn(contender(session, number));
-    }
-    let counts = within("the contenders", contenders.join_all()).await;
-    let grants: usize = counts.iter().map(|(grants, _)| grants).sum();
-    let refusals: usize = counts.iter().map(|(_, refusals)| refusals).sum();
-    assert!(grants > 20 && refusals > 20, "no contention: {grants} grants, {refusals} refusals");
-    let mut held: BTreeMap<(String, String), LockMode> = BTreeMap::new();
-    let mut tokens: Vec<(String, u64)> = Vec::new();
-    let mut seen = 0;
-    for batch in history(&mesh.client(), 1).await {
-        for event in events(&batch) {
-            match event {
-                Event::FileLocked(granted) => {
-                    seen += 1;
-                    for new in &granted.locks {
-                        check_grant(&held, &tokens, new);
-                    }
-                    for new in &granted.locks {
-                        tokens.push((new.path.clone(), new.fencing_token));
-                        held.insert((new.path.clone(), new.holder.clone()), new.mode());
-                    }
-                }
-                Event::FileUnlocked(ended) => {
-                    for path in &ended.paths {
-                        assert!(held.remove(&(path.clone(), ended.holder.clone())).is_some());
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    assert_eq!(seen, grants, "each grant has its event");
-    assert!(held.is_empty());
-}
-
-fn check_grant(held: &BTreeMap<(String, String), LockMode>, tokens: &[(String, u64)], new: &Lock) {
-    for ((path, holder), mode) in held {
-        let exclusive = *mode == LockMode::Exclusive || new.mode() == LockMode::Exclusive;
-        let conflict = *holder != new.holder && exclusive && overlap(path, &new.path);
-        assert!(!conflict, "{} got {} while {holder} held {path}", new.holder, new.path);
-    }
-    for (path, token) in tokens.iter().filter(|(path, _)| overlap(path, &new.path)) {
-        assert!(new.fencing_token > *token, "{} of {} after {token} of {path}", new.fencing_token, new.path);
-    }
 }

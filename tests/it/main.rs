@@ -19,9 +19,11 @@ mod mcp;
 mod no_ghosts;
 mod no_lost_event;
 mod no_lost_message;
+mod no_silent_overwrite;
 mod one_order;
 mod restart_is_a_nonevent;
 mod retry_is_safe;
+mod waiting;
 mod you_are_who_you_are;
 
 #[test]

@@ -73,6 +73,13 @@ fn kinds(response: &ListEventsResponse) -> Vec<&'static str> {
         Event::FileLocked(_) => "locked",
         Event::FileUnlocked(_) => "unlocked",
         Event::MessageSent(_) => "sent",
+        Event::LockQueued(_) => "queued",
+        Event::LockWaitEnded(_) => "waited",
+        Event::LockReleaseRequested(_) => "asked",
+        Event::LockReleaseAnswered(_) => "answered",
+        Event::FileTouched(_) => "touched",
+        Event::ContractChanged(_) => "contract",
+        Event::PolicyChanged(_) => "policy",
     };
     response.batches.iter().flat_map(events).map(name).collect()
 }

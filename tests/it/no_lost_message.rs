@@ -1,5 +1,8 @@
 //! Accepted means stored until it is read or expired, offered again until it is acknowledged.
 
+mod replies;
+mod topics;
+
 use std::time::{Duration, Instant};
 
 use mesh_client::proto::event::Event;

@@ -1,6 +1,7 @@
 //! The state of a mesh: a cache of records, what a request would do to it, and taking the result in.
 
-mod contracts;
+pub mod about;
+pub mod contracts;
 pub mod deadlines;
 pub mod entries;
 pub mod locks;
@@ -153,7 +154,7 @@ impl State {
                 }
                 self.scopes.insert(record.scope.clone(), record.clone());
             }
-            Write::Put(Record::Peer(record)) => self.apply_peer(record, now),
+            Write::Put(Record::Peer(record)) => self.apply_reader(record, now),
             Write::Put(Record::Lock(record)) => self.apply_lock(record, now),
             Write::Put(Record::Entry(record)) => self.apply_entry(record),
             Write::Put(Record::Message(record)) => self.apply_message(record, now),
@@ -166,8 +167,8 @@ impl State {
                 self.deadlines.clear(&Due::Handover(scope.clone()));
                 self.scopes.remove(scope);
             }
-            Write::Delete(RecordKey::Peer(key)) => self.remove_peer(key),
-            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key),
+            Write::Delete(RecordKey::Peer(key)) => self.remove_reader(key, now),
+            Write::Delete(RecordKey::Lock(key)) => self.remove_lock(key, now),
             Write::Delete(RecordKey::Entry(scope, key)) => self.remove_entry(scope, key),
             Write::Delete(RecordKey::Message(slot)) => self.remove_message(*slot),
             Write::Delete(RecordKey::Waiter(ticket)) => self.remove_waiter(*ticket),

@@ -1,246 +1,24 @@
 //! The stored format, pinned: an example of every record, event and outcome as the bytes it has always had.
 
+mod examples;
+
 use std::sync::Arc;
 
-use mesh_core::event::{DeleteCause, Event, LeaveCause, UnlockCause};
-use mesh_core::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId};
-use mesh_core::outcome::{Conflict, EntryMeta, Outcome};
-use mesh_core::record::{
-    EntryRecord, Fingerprint, Intent, LockMode, LockRecord, LogRecord, MessageRecord, PeerInfo, PeerRecord,
-    Recipients, Record, ScopeRecord, SessionEnd, SessionRecord, Write,
-};
-use mesh_core::revision::{FencingToken, Revision, Sequence, Version};
+use mesh_core::outcome::Outcome;
+use mesh_core::record::{LogRecord, Record, Write};
+use mesh_core::revision::Revision;
 use mesh_core::state::Transaction;
-use mesh_core::target::Target;
-use mesh_core::time::{Millis, Timestamp, WallTime};
+use mesh_core::time::Timestamp;
 use proptest::prelude::*;
-use uuid::Uuid;
 
-use super::{Loaded, decode, decode_log, encode};
+use self::examples::{items, log, records};
+use super::{FORMAT, Loaded, OldLog, decode, decode_log, encode};
 
 /// One line for each example: its name, its key and its value in hexadecimal.
 const GOLDEN: &str = include_str!("golden.txt");
 
-fn scope() -> ScopeId {
-    ScopeId::parse("github.com/acme/app").unwrap()
-}
-
-fn name(text: &str) -> PeerName {
-    PeerName::parse(text).unwrap()
-}
-
-fn key() -> EntryKey {
-    EntryKey::parse("plan/api").unwrap()
-}
-
-fn target(text: &str) -> Target {
-    Target::parse("path", text).unwrap()
-}
-
-fn session(n: u128) -> SessionId {
-    SessionId(Uuid::from_u128(n))
-}
-
-fn peer(live: bool) -> Arc<PeerRecord> {
-    let joined = WallTime(1_700_000_000_000);
-    let live = live.then_some(SessionRecord { id: session(1), ttl: Millis(60_000), joined });
-    let end = SessionEnd {
-        session: session(2),
-        cause: LeaveCause::Disconnected,
-        at: Timestamp(5_000),
-        wall: WallTime(1_700_000_005_000),
-    };
-    Arc::new(PeerRecord {
-        scope: scope(),
-        name: name("amber-fox"),
-        info: PeerInfo {
-            agent_kind: "claude-code".into(),
-            agent_version: "2.1".into(),
-            host: "box".into(),
-            pid: 4_711,
-            worktree: "/home/me/app".into(),
-            branch: "main".into(),
-            head: "0a1b2c3".into(),
-            focus: "the login".into(),
-            files: vec![target("src/auth/"), target("README.md")],
-        },
-        resume_key: Some(ResumeKey::parse("conversation-1").unwrap()),
-        session: live,
-        joined,
-        ended: Some(end),
-        acknowledged: Revision(300),
-    })
-}
-
-fn lock(mode: LockMode) -> Arc<LockRecord> {
-    Arc::new(LockRecord {
-        scope: scope(),
-        target: target("src/auth/"),
-        holder: name("amber-fox"),
-        session: session(1),
-        mode,
-        token: FencingToken(Revision(301)),
-        reason: "refactoring".into(),
-        ttl: Millis(1_800_000),
-        acquired: WallTime(1_700_000_000_000),
-    })
-}
-
-fn entry() -> EntryRecord {
-    EntryRecord {
-        scope: scope(),
-        key: key(),
-        value: "use POST".into(),
-        version: Version(3),
-        revision: Revision(302),
-        create_revision: Revision(12),
-        writer: name("amber-fox"),
-        at: Timestamp(6_000),
-        written: WallTime(1_700_000_006_000),
-        paths: vec![target("src/api.rs")],
-        tags: vec!["decision".into()],
-        ttl: Some(Millis(3_600_000)),
-    }
-}
-
-fn message(to: Recipients) -> Arc<MessageRecord> {
-    Arc::new(MessageRecord {
-        slot: 7,
-        id: MessageId(Uuid::from_u128(3)),
-        revision: Revision(303),
-        scope: scope(),
-        from: name("amber-fox"),
-        to,
-        body: "look at this".into(),
-        reply_to: Some(MessageId(Uuid::from_u128(4))),
-        intent: Intent::Request,
-        urgent: true,
-        at: Timestamp(7_000),
-        sent: WallTime(1_700_000_007_000),
-    })
-}
-
-fn events() -> Vec<Event> {
-    let (id, from) = (MessageId(Uuid::from_u128(3)), name("amber-fox"));
-    let paths = vec![target("src/api.rs")];
-    let mut events = vec![
-        Event::PeerJoined { peer: peer(true), resumed: true },
-        Event::PeerUpdated { peer: peer(true) },
-        Event::StateChanged {
-            key: key(),
-            version: Version(3),
-            writer: from.clone(),
-            size: 8,
-            preview: "use POST".into(),
-            paths: paths.clone(),
-            tags: vec!["decision".into()],
-        },
-        Event::FileLocked { locks: vec![lock(LockMode::Exclusive), lock(LockMode::Shared)] },
-        Event::MessageSent {
-            id,
-            from: from.clone(),
-            to: Recipients::Direct(vec![name("blue-owl")]),
-            reply_to: None,
-            intent: Intent::Inform,
-            urgent: false,
-            size: 12,
-            preview: "look at this".into(),
-        },
-    ];
-    for cause in [LeaveCause::Left, LeaveCause::Expired, LeaveCause::Disconnected, LeaveCause::Replaced] {
-        events.push(Event::PeerLeft { name: from.clone(), session: session(1), cause });
-    }
-    for cause in [DeleteCause::Deleted, DeleteCause::Expired] {
-        events.push(Event::StateDeleted { key: key(), version: Version(3), cause, paths: paths.clone() });
-    }
-    let causes = [UnlockCause::Released, UnlockCause::Expired, UnlockCause::Left, UnlockCause::SessionEnded];
-    for cause in causes {
-        events.push(Event::FileUnlocked { holder: from.clone(), targets: paths.clone(), cause });
-    }
-    events
-}
-
-fn outcomes() -> Vec<(&'static str, Outcome)> {
-    let entry = entry();
-    let meta = EntryMeta {
-        scope: entry.scope,
-        key: entry.key,
-        version: entry.version,
-        revision: entry.revision,
-        create_revision: entry.create_revision,
-        writer: entry.writer,
-        written: entry.written,
-        paths: entry.paths,
-        tags: entry.tags,
-        ttl: entry.ttl,
-    };
-    let conflict = Conflict {
-        target: target("src/auth/login.rs"),
-        lock: lock(LockMode::Exclusive),
-        lingering: true,
-        remaining: Millis(9_000),
-        holder_focus: "the login".into(),
-    };
-    let deliveries = vec![(name("blue-owl"), None), (name("red-hen"), Some(WallTime(1_700_000_001_000)))];
-    vec![
-        ("joined", Outcome::Joined { peer: peer(true), resumed: false, unread: 2 }),
-        ("updated", Outcome::Updated { peer: peer(true) }),
-        ("done", Outcome::Done),
-        ("sent", Outcome::Sent { id: MessageId(Uuid::from_u128(3)), deliveries, online: 1 }),
-        ("acknowledged", Outcome::Acknowledged { acknowledged: Revision(303), unread: 1 }),
-        ("written", Outcome::Written(meta)),
-        ("deleted", Outcome::Deleted),
-        ("granted", Outcome::Granted { locks: vec![lock(LockMode::Shared)] }),
-        ("conflicts", Outcome::Conflicts(vec![conflict])),
-        ("renewed", Outcome::Renewed { locks: vec![lock(LockMode::Exclusive)] }),
-        ("released", Outcome::Released { targets: vec![target("src/auth/")], remaining: 1 }),
-    ]
-}
-
-fn log(events: Vec<Event>, outcome: Option<Outcome>) -> LogRecord {
-    LogRecord {
-        revision: Revision(304),
-        scope: scope(),
-        sequence: Sequence(40),
-        prev_revision: Revision(299),
-        actor: Some(name("amber-fox")),
-        session: Some(session(1)),
-        request_id: Some(RequestId::parse("request-1").unwrap()),
-        fingerprint: Fingerprint([0xab; 16]),
-        at: Timestamp(8_000),
-        committed: WallTime(1_700_000_008_000),
-        events,
-        outcome,
-    }
-}
-
-/// An example of each record of the state, with its name.
-fn records() -> Vec<(String, Record)> {
-    let head = ScopeRecord { scope: scope(), sequence: Sequence(40), last_revision: Revision(304) };
-    let direct = Recipients::Direct(vec![name("blue-owl"), name("red-hen")]);
-    let records = [
-        ("scope", Record::Scope(head)),
-        ("peer", Record::Peer(peer(true))),
-        ("peer offline", Record::Peer(peer(false))),
-        ("lock exclusive", Record::Lock(lock(LockMode::Exclusive))),
-        ("lock shared", Record::Lock(lock(LockMode::Shared))),
-        ("entry", Record::Entry(Arc::new(entry()))),
-        ("message direct", Record::Message(message(direct))),
-        ("message broadcast", Record::Message(message(Recipients::Broadcast))),
-    ];
-    records.map(|(what, record)| (what.to_owned(), record)).into()
-}
-
-/// An item of the history for each event and outcome, with its name.
-fn items() -> Vec<(String, LogRecord)> {
-    let events = events().into_iter().enumerate();
-    let events =
-        events.map(|(n, event)| (format!("log event {n} {:?}", event.kind()), log(vec![event], None)));
-    let outcomes = outcomes().into_iter();
-    let outcomes =
-        outcomes.map(|(what, outcome)| (format!("log outcome {what}"), log(vec![], Some(outcome))));
-    events.chain(outcomes).collect()
-}
+/// As [`GOLDEN`], of the records, events and outcomes of format 1 as its brokers wrote them.
+const GOLDEN_V1: &str = include_str!("golden_v1.txt");
 
 /// The line of an example, as the broker writes it.
 fn line(what: &str, write: Option<Record>, log: LogRecord) -> String {
@@ -278,19 +56,75 @@ fn the_bytes_of_old_are_read_as_what_was_written() {
         match loaded {
             Loaded::Record(record) => state.push(record),
             Loaded::Log(log) => history.push(LogRecord::clone(&log)),
+            Loaded::OldLog(log) => panic!("{log:?} is of format 2"),
         }
     }
     assert_eq!(state, records().into_iter().map(|(_, record)| record).collect::<Vec<_>>());
     assert_eq!(history, items().into_iter().map(|(_, log)| log).collect::<Vec<_>>());
 }
 
+/// What format 1 did not have is not there.
+fn as_of_format_1(record: Record) -> Record {
+    match record {
+        Record::Scope(mut scope) => {
+            scope.handover_due = false;
+            Record::Scope(scope)
+        }
+        Record::Peer(mut peer) => {
+            Arc::make_mut(&mut peer).topics.clear();
+            Record::Peer(peer)
+        }
+        Record::Lock(mut lock) => {
+            Arc::make_mut(&mut lock).ticket = None;
+            Record::Lock(lock)
+        }
+        Record::Message(mut message) => {
+            let record = Arc::make_mut(&mut message);
+            (record.thread, record.paths) = (None, Vec::new());
+            Record::Message(message)
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn records_of_format_1_are_read_as_what_was_written() {
+    let (mut state, mut places) = (Vec::new(), Vec::new());
+    for line in GOLDEN_V1.lines() {
+        let (key, value) = line.split_once(": ").unwrap().1.split_once(" = ").unwrap();
+        match decode(&bytes(key), &bytes(value)).unwrap() {
+            Loaded::Record(record) => state.push(record),
+            Loaded::OldLog(log) => places.push(log),
+            Loaded::Log(log) => panic!("{log:?} is of format 1"),
+        }
+    }
+    let expected: Vec<Record> =
+        records().into_iter().map(|(_, record)| as_of_format_1(record)).take(state.len()).collect();
+    assert_eq!(state, expected);
+    assert_eq!(places, vec![OldLog { revision: Revision(304), at: Timestamp(8_000) }; 26]);
+}
+
+#[test]
+fn a_message_of_format_1_in_the_first_slot_is_not_taken_for_format_2() {
+    let line = GOLDEN_V1.lines().find(|line| line.starts_with("message broadcast")).unwrap();
+    let mut value = bytes(line.split_once(" = ").unwrap().1);
+    assert_eq!(value[0], 7, "its slot");
+    value[0] = 0;
+    let Loaded::Record(Record::Message(message)) = decode(&[6, 0, 0, 0, 0], &value).unwrap() else {
+        panic!("not a message")
+    };
+    assert_eq!(message.slot, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn garbage_is_an_error_and_never_a_panic(kind in 0_u8..9, value in prop::collection::vec(any::<u8>(), 0..300)) {
-        let known = (1..=6).contains(&kind);
+    fn garbage_is_an_error_and_never_a_panic(kind in 0_u8..14, value in prop::collection::vec(any::<u8>(), 0..300)) {
+        let known = (1..=11).contains(&kind);
         prop_assert!(decode(&[kind, 0, 0, 0, 1], &value).is_err() || known);
+        let in_format = [FORMAT.as_slice(), &value].concat();
+        prop_assert!(decode(&[kind, 0, 0, 0, 1], &in_format).is_err() || known);
     }
 
     #[test]
@@ -298,13 +132,14 @@ proptest! {
         let lines: Vec<&str> = GOLDEN.lines().collect();
         let (key, value) = which.get(&lines).split_once(": ").unwrap().1.split_once(" = ").unwrap();
         let (key, mut value) = (bytes(key), bytes(value));
-        let place = at.index(value.len());
+        let place = FORMAT.len() + at.index(value.len() - FORMAT.len());
         value[place] = byte;
         if cut {
             value.truncate(place);
         }
         let read = decode(&key, &value);
         prop_assert!(!cut || read.is_err(), "a record that was cut short is not a record");
-        prop_assert_eq!(decode_log(&value).is_ok(), matches!(decode(&[1], &value), Ok(Loaded::Log(_))));
+        let is_log = matches!(decode(&[1], &value), Ok(Loaded::Log(_)));
+        prop_assert_eq!(matches!(decode_log(&value), Ok(Some(_))), is_log);
     }
 }

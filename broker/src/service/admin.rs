@@ -1,11 +1,10 @@
 //! The broker itself: how it is, and its end.
 
-use mesh_core::Rejection;
 use mesh_proto::v1 as pb;
 use pb::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
-use super::auth::{Caller, Transport};
+use super::auth::Caller;
 use super::convert::{count, duration, timestamp};
 use super::status::Refusal;
 use super::{Mesh, answer};
@@ -50,13 +49,7 @@ fn status(mesh: &Mesh) -> pb::GetStatusResponse {
 }
 
 fn stop(mesh: &Mesh, caller: &Caller) -> Result<pb::StopResponse, Refusal> {
-    match caller.connection.transport {
-        Transport::Unix { .. } => {}
-        Transport::Tcp => {
-            let what = "the broker is stopped over its Unix socket only".to_owned();
-            return Err(Rejection::PermissionDenied { what }.into());
-        }
-    }
+    caller.require_unix_socket("the broker is stopped")?;
     mesh.shutdown.cancel();
     Ok(pb::StopResponse { header: mesh.header(mesh.view.revision()) })
 }

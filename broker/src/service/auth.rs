@@ -154,6 +154,17 @@ impl Caller {
     pub fn require_session(&self) -> Result<SessionId, Refusal> {
         self.session.ok_or(Refusal::Rejected(Rejection::SessionRequired))
     }
+
+    /// Refuses what only a person at this machine may do to everybody: `what` is done over the Unix socket only.
+    pub fn require_unix_socket(&self, what: &str) -> Result<(), Refusal> {
+        match self.connection.transport {
+            Transport::Unix { .. } => Ok(()),
+            Transport::Tcp => {
+                let what = format!("{what} over the Unix socket only");
+                Err(Rejection::PermissionDenied { what }.into())
+            }
+        }
+    }
 }
 
 const UNKNOWN_CONNECTION: Refusal = Refusal::Unauthenticated("the connection does not tell who is calling");

@@ -7,6 +7,7 @@ pub(crate) mod entries;
 pub(crate) mod events;
 pub(crate) mod locks;
 pub(crate) mod messages;
+pub(crate) mod paths;
 pub(crate) mod peers;
 pub(crate) mod touches;
 
@@ -215,7 +216,6 @@ mod tests {
                 ..Default::default()
             });
             let _ = entries::filter(pb::ListEntriesRequest {
-                query: text.clone(),
                 path: text.clone(),
                 tags: texts.clone(),
                 ..Default::default()

@@ -1,7 +1,9 @@
-//! Everything that happens, in order, replayable: as a stream, or page by page.
+//! Everything that happens, in order, replayable: as a stream, page by page, or one moment
+//! that is waited for.
 
 mod filter;
 mod history;
+mod wait;
 mod watcher;
 
 use std::pin::Pin;
@@ -34,8 +36,7 @@ impl EventService for Mesh {
     }
 
     async fn wait(&self, request: Request<pb::WaitRequest>) -> Result<Response<pb::WaitResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(request, |caller, request| wait::wait(self, caller, request)).await
     }
 }
 

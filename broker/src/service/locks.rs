@@ -1,23 +1,26 @@
-//! Advisory locks on files and directories.
+//! Advisory locks: taken, renewed and given up here; waited for, looked at, and asked for, each in a file of its own.
+
+mod making_way;
+mod reading;
+mod waiting;
 
 use std::sync::Arc;
 
 use mesh_core::State;
 use mesh_core::command::Command;
-use mesh_core::id::{PeerName, ScopeId};
 use mesh_core::outcome::Outcome;
-use mesh_core::record::{LockKey, LockRecord, PeerKey};
-use mesh_core::state::PageSize;
-use mesh_core::target::Target;
+use mesh_core::record::LockRecord;
+use mesh_core::time::Millis;
 use mesh_proto::v1 as pb;
 use pb::lock_service_server::LockService;
 use tonic::{Request, Response, Status};
 
+use self::waiting::Answer;
 use super::auth::Caller;
 use super::convert::locks::LockStatus;
-use super::convert::{in_field, locks as convert, paths, request_key, size, unless_empty};
+use super::convert::{locks as convert, paths, request_key};
 use super::status::Refusal;
-use super::{Mesh, answer, misfit, page};
+use super::{Mesh, answer, misfit};
 
 #[tonic::async_trait]
 impl LockService for Mesh {
@@ -46,55 +49,53 @@ impl LockService for Mesh {
         &self,
         request: Request<pb::ListLocksRequest>,
     ) -> Result<Response<pb::ListLocksResponse>, Status> {
-        answer(request, |caller, request| async move { list(self, &caller, &request) }).await
+        answer(request, |caller, request| async move { reading::list(self, &caller, &request) }).await
     }
 
     async fn list_lock_waiters(
         &self,
         request: Request<pb::ListLockWaitersRequest>,
     ) -> Result<Response<pb::ListLockWaitersResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(request, |caller, request| async move { reading::list_waiters(self, &caller, &request) }).await
     }
 
     async fn request_release(
         &self,
         request: Request<pb::RequestReleaseRequest>,
     ) -> Result<Response<pb::RequestReleaseResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(request, |caller, request| making_way::request(self, caller, request)).await
     }
 
     async fn answer_release(
         &self,
         request: Request<pb::AnswerReleaseRequest>,
     ) -> Result<Response<pb::AnswerReleaseResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(request, |caller, request| making_way::answer(self, caller, request)).await
     }
 
     async fn list_release_requests(
         &self,
         request: Request<pb::ListReleaseRequestsRequest>,
     ) -> Result<Response<pb::ListReleaseRequestsResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(
+            request,
+            |caller, request| async move { reading::list_release_requests(self, &caller, &request) },
+        )
+        .await
     }
 
     async fn force_release(
         &self,
         request: Request<pb::ForceReleaseRequest>,
     ) -> Result<Response<pb::ForceReleaseResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(request, |caller, request| making_way::force(self, caller, request)).await
     }
 
     async fn check_fence(
         &self,
         request: Request<pb::CheckFenceRequest>,
     ) -> Result<Response<pb::CheckFenceResponse>, Status> {
-        drop(request);
-        Err(Status::unimplemented("STUB"))
+        answer(request, |caller, request| async move { reading::check_fence(self, &caller, &request) }).await
     }
 }
 
@@ -106,16 +107,22 @@ async fn acquire(
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("AcquireLocks", &id, &request)?;
-    let command = Command::Acquire(convert::acquire(request)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
-    let header = mesh.header(reply.revision);
-    if let Outcome::Granted { locks } = reply.outcome {
-        let locks = to_wire(&as_they_stand(mesh, &mesh.view.read(), locks));
-        return Ok(pb::AcquireLocksResponse { header, locks, ..Default::default() });
+    let acquire = convert::acquire(request)?;
+    let Answer { revision, outcome, ticket } = if acquire.wait > Millis::ZERO {
+        waiting::acquire(mesh, session, key, acquire).await?
+    } else {
+        let reply = mesh.submit(Some(session), key, Command::Acquire(acquire)).await?;
+        Answer { revision: reply.revision, outcome: reply.outcome, ticket: None }
+    };
+    let header = mesh.header(revision);
+    let ticket = ticket.map_or(0, |ticket| ticket.0.0);
+    if let Outcome::Granted { locks } = outcome {
+        let locks = stand_to_wire(mesh, locks);
+        return Ok(pb::AcquireLocksResponse { header, locks, ticket, ..Default::default() });
     }
-    let Outcome::Conflicts(conflicts) = reply.outcome else { return Err(misfit("AcquireLocks")) };
+    let Outcome::Conflicts(conflicts) = outcome else { return Err(misfit("AcquireLocks")) };
     let conflicts = conflicts.into_iter().map(convert::conflict).collect();
-    Ok(pb::AcquireLocksResponse { header, conflicts, ..Default::default() })
+    Ok(pb::AcquireLocksResponse { header, conflicts, ticket, ..Default::default() })
 }
 
 async fn renew(
@@ -128,7 +135,7 @@ async fn renew(
     let key = request_key("RenewLocks", &id, &request)?;
     let reply = mesh.submit(Some(session), key, convert::renew(&request)?).await?;
     let Outcome::Renewed { locks } = reply.outcome else { return Err(misfit("RenewLocks")) };
-    let locks = to_wire(&as_they_stand(mesh, &mesh.view.read(), locks));
+    let locks = stand_to_wire(mesh, locks);
     Ok(pb::RenewLocksResponse { header: mesh.header(reply.revision), locks })
 }
 
@@ -144,70 +151,13 @@ async fn release(
     let Outcome::Released { targets, remaining, kept } = reply.outcome else {
         return Err(misfit("ReleaseLocks"));
     };
-    let kept = to_wire(&as_they_stand(mesh, &mesh.view.read(), kept));
+    let kept = stand_to_wire(mesh, kept);
     Ok(pb::ReleaseLocksResponse {
         header: mesh.header(reply.revision),
         paths: paths(&targets),
         remaining,
         kept,
     })
-}
-
-/// Which locks to list: all that is given must hold.
-#[derive(Debug)]
-struct Query {
-    scope: Option<ScopeId>,
-    target: Option<Target>,
-    holder: Option<PeerName>,
-    after: Option<LockKey>,
-}
-
-fn list(
-    mesh: &Mesh,
-    caller: &Caller,
-    request: &pb::ListLocksRequest,
-) -> Result<pb::ListLocksResponse, Refusal> {
-    let (revision, locks, more) = {
-        let state = mesh.view.read();
-        let query = Query {
-            scope: mesh.scope_of(&state, caller, &request.scope)?,
-            target: unless_empty(&request.path, |path| Target::parse("path", path))?,
-            holder: in_field("holder", unless_empty(&request.holder, PeerName::parse))?,
-            after: page::after(&request.page_token)?,
-        };
-        let (locks, more) = matching(&state, &query, PageSize::of(size(request.page_size)));
-        (state.revision(), as_they_stand(mesh, &state, locks), more)
-    };
-    let last = locks.last().filter(|_| more);
-    Ok(pb::ListLocksResponse {
-        header: mesh.header(revision),
-        next_page_token: last.map(|(lock, _)| page::token(&lock.key())).unwrap_or_default(),
-        locks: to_wire(&locks),
-    })
-}
-
-/// A page of the locks that a query finds, by scope, target and holder, from the narrowest index.
-fn matching(state: &State, query: &Query, page: PageSize) -> (Vec<Arc<LockRecord>>, bool) {
-    let Query { scope, target, holder, after } = query;
-    let candidates: Box<dyn Iterator<Item = &Arc<LockRecord>>> = match (scope, target, holder) {
-        (Some(scope), _, Some(holder)) => {
-            let holder = PeerKey { scope: scope.clone(), name: holder.clone() };
-            Box::new(state.locks.of_holder(&holder).collect::<Vec<_>>().into_iter())
-        }
-        (Some(scope), Some(target), None) => {
-            // The index names the directories above the target first, whatever their order as text.
-            let mut found: Vec<_> = state.locks.overlapping(scope, target).collect();
-            found.sort_by(|a, b| (&a.target, &a.holder).cmp(&(&b.target, &b.holder)));
-            Box::new(found.into_iter())
-        }
-        (None, _, _) | (Some(_), None, None) => Box::new(state.locks.list(scope.as_ref(), after.as_ref())),
-    };
-    let wanted = candidates.filter(|lock| {
-        target.as_ref().is_none_or(|target| lock.target.intersects(target))
-            && holder.as_ref().is_none_or(|holder| lock.holder == *holder)
-            && after.as_ref().is_none_or(|after| after.is_before(lock))
-    });
-    page.fill(wanted.cloned(), |lock| convert::lock_size(lock))
 }
 
 /// Locks with how they stand at this moment; a repeated answer may tell of locks that are gone.
@@ -226,4 +176,9 @@ fn as_they_stand(
 
 fn to_wire(locks: &[(Arc<LockRecord>, LockStatus)]) -> Vec<pb::Lock> {
     locks.iter().map(|(lock, status)| convert::lock(lock, *status)).collect()
+}
+
+/// Locks on the wire, as they stand.
+fn stand_to_wire(mesh: &Mesh, locks: Vec<Arc<LockRecord>>) -> Vec<pb::Lock> {
+    to_wire(&as_they_stand(mesh, &mesh.view.read(), locks))
 }

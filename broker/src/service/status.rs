@@ -3,6 +3,8 @@
 //! What must hold: a status carries `google.rpc.ErrorInfo` with the contract's reason, domain and metadata, its
 //! code is the one that the contract gives that reason, and its message says the next step.
 
+mod conflict;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -10,13 +12,15 @@ use mesh_core::Rejection;
 use mesh_core::event::LeaveCause;
 use mesh_core::rejection::{WriteConflict, circle};
 use mesh_core::revision::Revision;
-use mesh_proto::ERROR_DOMAIN;
-use mesh_proto::v1::ErrorReason;
+use mesh_proto::v1::{self as pb, ErrorReason};
+use mesh_proto::{ERROR_DOMAIN, WRITE_CONFLICT_TYPE};
+use prost::Message;
 use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use uuid::Uuid;
 
+pub(crate) use self::conflict::shows_values;
 use crate::events::ReadError;
 use crate::queue::CallError;
 use crate::store::StoreError;
@@ -117,9 +121,23 @@ impl From<Refusal> for Status {
             Extra::Retry => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
+            Extra::Conflict(conflict) => {
+                let status = Self::with_error_details(code, message, details);
+                return with_conflict(&status, &conflict);
+            }
         }
         Self::with_error_details(code, message, details)
     }
+}
+
+/// The status with one more detail, after those that the library knows: the contract's own.
+fn with_conflict(status: &Status, conflict: &pb::WriteConflict) -> Status {
+    let value = conflict.encode_to_vec();
+    let detail = prost_types::Any { type_url: WRITE_CONFLICT_TYPE.to_owned(), value };
+    let more = tonic_types::Status { details: vec![detail], ..tonic_types::Status::default() };
+    // Messages one after the other are one message: what repeats in them is put together.
+    let details = [status.details(), &more.encode_to_vec()].concat();
+    Status::with_details(status.code(), status.message(), details.into())
 }
 
 /// The reason as the wire spells it: without the enum's prefix.
@@ -142,6 +160,7 @@ enum Extra {
     Field { field: &'static str, problem: String },
     Quota { subject: String },
     Retry,
+    Conflict(Box<pb::WriteConflict>),
 }
 
 impl Shape {
@@ -196,6 +215,7 @@ fn conflicting(shape: Shape, conflict: &WriteConflict) -> Shape {
         .with("version", &theirs.version.0)
         .with("revision", &theirs.revision.0)
         .with("writer", &theirs.writer)
+        .and(Extra::Conflict(Box::new(conflict::detail(conflict))))
 }
 
 fn rejection_shape(rejection: Rejection) -> Shape {
@@ -269,10 +289,15 @@ fn rejection_shape(rejection: Rejection) -> Shape {
 
 #[cfg(test)]
 mod tests {
-    use mesh_core::id::{EntryKey, PeerName};
-    use mesh_core::revision::Version;
-    use mesh_core::target::Target;
+    use std::sync::Arc;
 
+    use mesh_core::id::{EntryKey, MessageId, PeerName, ScopeId, SessionId};
+    use mesh_core::record::{EntryRecord, LockMode, LockRecord};
+    use mesh_core::revision::{FencingToken, Version};
+    use mesh_core::target::Target;
+    use mesh_core::time::{Millis, WallTime};
+
+    use super::conflict::tests::{entry, large};
     use super::*;
 
     struct Row {
@@ -293,49 +318,112 @@ mod tests {
 
     /// Every refusal with its code, reason and metadata, as the contract lists them.
     fn table() -> Vec<Row> {
+        let (oldest, head, incarnation) = (Revision(3), Revision(9), Uuid::nil());
+        let foreign = Refusal::ForeignRevision { what: "it is another's", incarnation, head };
+        let kept = &[("oldest_revision", "3"), ("current_revision", "9")];
+        let here = &[("incarnation", "00000000-0000-0000-0000-000000000000"), ("current_revision", "9")];
+        let mut rows = vec![
+            row(Refusal::Unauthenticated("who?"), Code::Unauthenticated, "UNAUTHENTICATED", &[]),
+            row(Refusal::Compacted { oldest, head }, Code::OutOfRange, "REVISION_COMPACTED", kept),
+            row(foreign, Code::OutOfRange, "INCARNATION_CHANGED", here),
+            row(Refusal::Draining, Code::Unavailable, "DRAINING", &[]),
+            row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", &[]),
+            row(Refusal::Corrupt("the disk lies".into()), Code::DataLoss, "CORRUPT", &[]),
+        ];
+        rows.extend(rejections());
+        rows.extend(rejections_of_writes());
+        rows.extend(rejections_of_locks());
+        rows
+    }
+
+    fn rejections() -> Vec<Row> {
         use Rejection as R;
         let name = PeerName::parse("fox").unwrap();
-        let key = EntryKey::parse("k").unwrap();
-        let path = Target::parse("path", "a/").unwrap();
-        let (version, revision, writer) = (Version(2), Revision(9), name.clone());
-        let (oldest, head, incarnation) = (Revision(3), Revision(9), Uuid::nil());
-        let missing = R::KeyNotFound { key: key.clone() };
-        let exists = R::KeyExists { key: key.clone(), version, revision };
-        let mismatch = R::VersionMismatch { key, version, revision, writer };
         let ended = |cause| R::SessionExpired { cause };
         let replaced = ended(Some(LeaveCause::Replaced));
         let denied = R::PermissionDenied { what: "no".into() };
-        let foreign = Refusal::ForeignRevision { what: "it is another's", incarnation, head };
         let full = R::LimitReached { what: "peers", limit: 1 };
         let named = &[("name", "fox")];
-        let at = &[("key", "k"), ("version", "2"), ("revision", "9")];
-        let by = &[("key", "k"), ("version", "2"), ("revision", "9"), ("writer", "fox")];
-        let kept = &[("oldest_revision", "3"), ("current_revision", "9")];
-        let here = &[("incarnation", "00000000-0000-0000-0000-000000000000"), ("current_revision", "9")];
         let taken = R::PeerNameTaken { name: name.clone() };
         let unknown = R::PeerNotFound { name: name.clone() };
+        let lost = R::MessageNotFound { id: MessageId(Uuid::nil()) };
+        let message = &[("message_id", "00000000-0000-0000-0000-000000000000")];
         vec![
             row(R::invalid("key", "is bad"), Code::InvalidArgument, "INVALID_FIELD", &[]),
             row(R::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED", &[]),
-            row(Refusal::Unauthenticated("who?"), Code::Unauthenticated, "UNAUTHENTICATED", &[]),
             row(denied, Code::PermissionDenied, "PERMISSION_DENIED", &[]),
             row(R::SessionRequired, Code::FailedPrecondition, "SESSION_REQUIRED", &[]),
             row(ended(None), Code::FailedPrecondition, "SESSION_EXPIRED", &[]),
             row(replaced, Code::FailedPrecondition, "SESSION_EXPIRED", &[("cause", "REPLACED")]),
             row(taken, Code::AlreadyExists, "PEER_NAME_TAKEN", named),
             row(unknown, Code::NotFound, "PEER_NOT_FOUND", named),
-            row(missing, Code::NotFound, "KEY_NOT_FOUND", &[("key", "k")]),
-            row(exists, Code::AlreadyExists, "KEY_EXISTS", at),
-            row(mismatch, Code::Aborted, "VERSION_MISMATCH", by),
-            row(R::LockNotHeld { path }, Code::FailedPrecondition, "LOCK_NOT_HELD", &[("path", "a/")]),
-            row(Refusal::Compacted { oldest, head }, Code::OutOfRange, "REVISION_COMPACTED", kept),
-            row(foreign, Code::OutOfRange, "INCARNATION_CHANGED", here),
             row(R::InboxFull { name }, Code::ResourceExhausted, "INBOX_FULL", named),
             row(full, Code::ResourceExhausted, "LIMIT_REACHED", &[]),
-            row(Refusal::Draining, Code::Unavailable, "DRAINING", &[]),
-            row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", &[]),
-            row(Refusal::Corrupt("the disk lies".into()), Code::DataLoss, "CORRUPT", &[]),
+            row(lost, Code::NotFound, "MESSAGE_NOT_FOUND", message),
+            row(R::MessageIdReused, Code::AlreadyExists, "MESSAGE_ID_REUSED", &[]),
         ]
+    }
+
+    fn rejections_of_writes() -> Vec<Row> {
+        use Rejection as R;
+        let key = EntryKey::parse("k").unwrap();
+        let (version, revision) = (Version(2), Revision(9));
+        let missing = R::KeyNotFound { key: key.clone() };
+        let exists = R::KeyExists { key: key.clone(), version, revision };
+        let at = &[("key", "k"), ("version", "2"), ("revision", "9")];
+        let by = &[("key", "k"), ("version", "2"), ("revision", "9"), ("writer", "fox")];
+        let gone = R::VersionNotFound { key, version };
+        let unread = R::OverwriteNeedsVersion(Box::new(write_conflict()));
+        vec![
+            row(missing, Code::NotFound, "KEY_NOT_FOUND", &[("key", "k")]),
+            row(exists, Code::AlreadyExists, "KEY_EXISTS", at),
+            row(R::VersionMismatch(Box::new(write_conflict())), Code::Aborted, "VERSION_MISMATCH", by),
+            row(unread, Code::FailedPrecondition, "OVERWRITE_NEEDS_VERSION", by),
+            row(gone, Code::NotFound, "VERSION_NOT_FOUND", &[("key", "k"), ("version", "2")]),
+        ]
+    }
+
+    fn rejections_of_locks() -> Vec<Row> {
+        use Rejection as R;
+        let path = Target::parse("path", "a/").unwrap();
+        let (fox, lynx) = (PeerName::parse("fox").unwrap(), PeerName::parse("lynx").unwrap());
+        let lock = LockRecord {
+            scope: ScopeId::global(),
+            target: path.clone(),
+            holder: fox.clone(),
+            session: SessionId(Uuid::nil()),
+            mode: LockMode::Exclusive,
+            token: FencingToken(Revision(9)),
+            reason: String::new(),
+            ttl: Millis(1),
+            acquired: WallTime(1),
+            ticket: None,
+        };
+        let token = FencingToken(Revision(4));
+        let fenced = |current| R::Fenced { path: path.clone(), token, current };
+        let by = &[("path", "a/"), ("token", "4"), ("holder", "fox"), ("current_token", "9")];
+        let circle = R::Deadlock { cycle: vec![fox.clone(), lynx, fox] };
+        let nobody = R::ReleaseRequestNotFound { id: Revision(7) };
+        let path = path.clone();
+        vec![
+            row(fenced(None), Code::FailedPrecondition, "FENCED", &[("path", "a/"), ("token", "4")]),
+            row(fenced(Some(Arc::new(lock))), Code::FailedPrecondition, "FENCED", by),
+            row(circle, Code::Aborted, "DEADLOCK", &[("cycle", "fox > lynx > fox")]),
+            row(nobody, Code::NotFound, "RELEASE_REQUEST_NOT_FOUND", &[("id", "7")]),
+            row(R::LockNotHeld { path }, Code::FailedPrecondition, "LOCK_NOT_HELD", &[("path", "a/")]),
+        ]
+    }
+
+    fn write_conflict() -> WriteConflict {
+        WriteConflict { base: None, theirs: Arc::new(entry("theirs")), fields: Vec::new() }
+    }
+
+    /// The contract's own detail, read as a client reads it.
+    fn detail(status: &Status) -> Option<pb::WriteConflict> {
+        let all = tonic_types::Status::decode(status.details()).unwrap().details;
+        assert_eq!(all[0].type_url, "type.googleapis.com/google.rpc.ErrorInfo", "the reason comes first");
+        let own = all.into_iter().find(|detail| detail.type_url == WRITE_CONFLICT_TYPE)?;
+        Some(pb::WriteConflict::decode(own.value.as_slice()).unwrap())
     }
 
     #[test]
@@ -352,6 +440,8 @@ mod tests {
             assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
             assert_eq!(details.quota_failure().is_some(), code == Code::ResourceExhausted, "{reason}");
             assert_eq!(details.retry_info().is_some(), code == Code::Unavailable, "{reason}");
+            let merges = ["VERSION_MISMATCH", "OVERWRITE_NEEDS_VERSION"].contains(&reason);
+            assert_eq!(detail(&status).is_some(), merges, "{reason}");
         }
     }
 
@@ -361,6 +451,41 @@ mod tests {
         for reason in (1..).map_while(|value| ErrorReason::try_from(value).ok()) {
             assert!(named.contains(&reason_text(reason)), "{reason:?}");
         }
+    }
+
+    #[test]
+    fn a_refused_write_carries_what_a_merge_needs() {
+        let conflict = WriteConflict {
+            base: Some(Arc::new(EntryRecord { version: Version(1), ..entry("base") })),
+            fields: vec!["/a/b".to_owned()],
+            ..write_conflict()
+        };
+        let status =
+            Status::from(Refusal::from(Rejection::OverwriteNeedsVersion(Box::new(conflict.clone()))));
+        let told = detail(&status).unwrap();
+        assert_eq!(told, conflict::detail(&conflict));
+        let (base, theirs) = (told.base.unwrap(), told.theirs.unwrap());
+        assert_eq!((base.value.as_str(), base.version), ("base", 1));
+        assert_eq!((theirs.value.as_str(), theirs.writer.as_str(), theirs.version), ("theirs", "fox", 2));
+        assert_eq!((told.values_omitted, told.fields), (false, vec!["/a/b".to_owned()]));
+    }
+
+    #[test]
+    fn the_largest_refusal_fits_into_the_headers_that_a_client_accepts() {
+        let value = "\u{1f98a}".repeat(512);
+        let conflict = WriteConflict {
+            base: Some(Arc::new(large(&value))),
+            theirs: Arc::new(large(&value)),
+            fields: vec!["f".repeat(500); 16],
+        };
+        let refusal = Rejection::OverwriteNeedsVersion(Box::new(conflict));
+        let response = Status::from(Refusal::from(refusal)).into_http::<()>();
+        // As HTTP/2 counts them.
+        let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            name.as_str().len() + value.as_bytes().len() + 32
+        };
+        let bytes: usize = response.headers().iter().map(size).sum();
+        assert!(bytes < 15_000, "{bytes}");
     }
 
     #[test]

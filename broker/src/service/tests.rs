@@ -4,10 +4,13 @@ mod events;
 mod limits;
 mod locks;
 mod messages;
+mod paths;
 mod peers;
 mod router;
 mod socket;
 mod state;
+mod wait;
+mod waiting;
 mod watch;
 
 use std::path::PathBuf;
@@ -21,6 +24,7 @@ use pb::admin_service_client::AdminServiceClient;
 use pb::event_service_client::EventServiceClient;
 use pb::lock_service_client::LockServiceClient;
 use pb::message_service_client::MessageServiceClient;
+use pb::path_service_client::PathServiceClient;
 use pb::peer_service_client::PeerServiceClient;
 use pb::state_service_client::StateServiceClient;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +35,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
-use super::{BrokerInfo, Mesh, WatchCount, router as routes};
+use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount, router as routes};
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
 
@@ -84,9 +88,14 @@ impl Broker {
     }
 
     fn with(config: WriterConfig) -> Self {
+        Self::on(&MemoryDisk::new(), config)
+    }
+
+    /// A broker of what is on a disk.
+    fn on(disk: &MemoryDisk, config: WriterConfig) -> Self {
         let identity =
             Identity { incarnation: Uuid::from_u128(7), secret: Secret::new([7; 32]), created_ms: 0 };
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&MemoryDisk::new(), identity).unwrap());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(disk, identity).unwrap());
         let started = writer::start(config, store.clone()).unwrap();
         let info = BrokerInfo {
             version: "0.0.0",
@@ -100,6 +109,9 @@ impl Broker {
             store: store.clone(),
         };
         let mesh = Mesh {
+            reads: Reads::new(started.leases.clone()),
+            shown: Shown::default(),
+            indices: Indices::default(),
             writer: started.handle,
             view: started.view,
             events: started.events,
@@ -109,6 +121,7 @@ impl Broker {
             info: Arc::new(info),
             shutdown: CancellationToken::new(),
             watches: WatchCount::default(),
+            waits: Waits::default(),
         };
         let routes = routes(&mesh, Arc::new(Authority::new(UID, Some("open sesame")))).unwrap();
         Self { mesh, routes, socket: Arc::new(()) }
@@ -175,6 +188,10 @@ impl Caller {
 
     fn events(&self) -> EventServiceClient<Wire> {
         EventServiceClient::new(self.wire.clone())
+    }
+
+    fn paths(&self) -> PathServiceClient<Wire> {
+        PathServiceClient::new(self.wire.clone())
     }
 
     fn admin(&self) -> AdminServiceClient<Wire> {

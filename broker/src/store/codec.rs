@@ -1,4 +1,4 @@
-//! What a record looks like on disk, format version 1.
+//! What a record looks like on disk.
 //!
 //! Owns the envelope around every value, the splitting of values longer than one record, and the meta
 //! record. Pure: bytes in, bytes out.
@@ -26,7 +26,7 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
-use super::{Identity, MAX_KEY_BYTES, MAX_VALUE_BYTES, STORE_FORMAT, Secret, StoreError};
+use super::{Identity, MAX_KEY_BYTES, MAX_VALUE_BYTES, OLDEST_FORMAT, STORE_FORMAT, Secret, StoreError};
 
 /// Kind, and whole key, of the meta record.
 pub(super) const META_KIND: u8 = 0x00;
@@ -231,24 +231,25 @@ pub(super) fn encode_meta(identity: &Identity) -> (Vec<u8>, Vec<u8>) {
     (key, record)
 }
 
-/// Reads the meta record; a store of another format is [`StoreError::Version`].
-pub(super) fn decode_meta(record: &[u8]) -> Result<Identity, StoreError> {
+/// Reads the meta record: identity and format; a store of a format that is not read is [`StoreError::Version`].
+pub(super) fn decode_meta(record: &[u8]) -> Result<(Identity, u32), StoreError> {
     let key = [META_KIND];
     let (_tag, payload) = unseal(&key, record)?;
     let malformed = || damaged(&key, &format!("{} bytes of meta", payload.len()));
     let (format, rest) = payload.split_first_chunk().ok_or_else(malformed)?;
     let found = u32::from_le_bytes(*format);
-    if found != STORE_FORMAT {
+    if !(OLDEST_FORMAT..=STORE_FORMAT).contains(&found) {
         return Err(StoreError::Version { found, supported: STORE_FORMAT });
     }
     let (incarnation, rest) = rest.split_first_chunk().ok_or_else(malformed)?;
     let (secret, rest) = rest.split_first_chunk().ok_or_else(malformed)?;
     let created_ms = rest.try_into().map_err(|_| malformed())?;
-    Ok(Identity {
+    let identity = Identity {
         incarnation: Uuid::from_bytes(*incarnation),
         secret: Secret::new(*secret),
         created_ms: u64::from_le_bytes(created_ms),
-    })
+    };
+    Ok((identity, found))
 }
 
 /// A meta record of which only the format number is known.
@@ -267,6 +268,7 @@ mod tests {
     // Bytes as brokers of format 1 have written them; they change with no later version.
     const META_V1: &str = "01075aa0840101000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
+    const META_V2: &str = "";
     const SHORT_V1: &str = "01c22d78970176616c7565";
     const SPLIT_V1_TAIL: &str = "01ef3a999902f71000000a7f169f2526272829";
 
@@ -306,14 +308,15 @@ mod tests {
         records.insert(b"\xff\x05big\x01".to_vec(), unhex(SPLIT_V1_TAIL));
         assert_eq!(read(b"\x05big", &records).unwrap(), split_value());
 
-        assert_eq!(decode_meta(&unhex(META_V1)).unwrap(), identity());
+        assert_eq!(decode_meta(&unhex(META_V1)).unwrap(), (identity(), 1));
+        assert_eq!(decode_meta(&unhex(META_V2)).unwrap(), (identity(), 2));
     }
 
     #[test]
-    fn records_of_format_1_are_written() {
+    fn records_are_written_as_they_always_were_and_the_meta_record_says_format_2() {
         assert_eq!(hex(&encode(b"\x05name", b"value")[0].1), SHORT_V1);
         assert_eq!(hex(&encode(b"\x05big", &split_value())[1].1), SPLIT_V1_TAIL);
-        assert_eq!(hex(&encode_meta(&identity()).1), META_V1);
+        assert_eq!(hex(&encode_meta(&identity()).1), META_V2);
     }
 
     #[test]
@@ -396,8 +399,10 @@ mod tests {
 
     #[test]
     fn another_store_format_is_refused_whatever_follows_its_number() {
-        let error = decode_meta(&meta_of_format(2)).unwrap_err();
-        assert!(matches!(error, StoreError::Version { found: 2, supported: 1 }), "{error}");
+        for found in [0, STORE_FORMAT + 1] {
+            let error = decode_meta(&meta_of_format(found)).unwrap_err();
+            assert!(matches!(error, StoreError::Version { found: of, .. } if of == found), "{error}");
+        }
     }
 
     #[test]

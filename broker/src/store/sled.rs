@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 
 use super::directory::Directory;
-use super::{Batch, Identity, Key, Store, StoreError, Visitor, codec};
+use super::{Batch, Identity, Key, STORE_FORMAT, Store, StoreError, Visitor, codec};
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
@@ -74,7 +74,13 @@ impl SledStore {
         let db = open_sled(dir)?;
         directory.restrict_files()?;
         let identity = match db.get([codec::META_KIND]).map_err(|e| sled_error("read", dir, e))? {
-            Some(record) => codec::decode_meta(&record)?,
+            Some(record) => {
+                let (identity, format) = codec::decode_meta(&record)?;
+                if format < STORE_FORMAT {
+                    adopt(&db, &directory, &identity)?;
+                }
+                identity
+            }
             None => create(&db, &directory, identity)?,
         };
         let data = directory.data_file()?;
@@ -239,6 +245,15 @@ fn create(db: &sled::Db, directory: &Directory, identity: Identity) -> Result<Id
     db.flush().map_err(|e| sled_error("flush", dir, e))?;
     directory.sync_created()?;
     Ok(identity)
+}
+
+/// Makes a store of an older format one of the present format, before anything of that is written to it.
+fn adopt(db: &sled::Db, directory: &Directory, identity: &Identity) -> Result<(), StoreError> {
+    let dir = directory.path();
+    let (key, record) = codec::encode_meta(identity);
+    db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
+    db.flush().map_err(|e| sled_error("flush", dir, e))?;
+    directory.sync_created()
 }
 
 /// Reads off the continuation keys how many chunks each split value has.
@@ -413,7 +428,10 @@ mod tests {
         commit(&place.open(), [put("a", "1")]);
         tamper(&place, &[codec::META_KIND], |record| *record = codec::meta_of_format(7));
         let refused = place.open_as(identity(1)).err();
-        assert!(matches!(refused, Some(StoreError::Version { found: 7, supported: 1 })), "{refused:?}");
+        assert!(
+            matches!(refused, Some(StoreError::Version { found: 7, supported: STORE_FORMAT })),
+            "{refused:?}"
+        );
         tamper(&place, &[codec::META_KIND], |record| *record = codec::encode_meta(&identity(1)).1);
         assert_eq!(contents(&place.open()).len(), 1);
     }

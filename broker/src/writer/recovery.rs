@@ -9,7 +9,7 @@ use mesh_core::record::{LogRecord, Write};
 use mesh_core::revision::Revision;
 use mesh_core::time::Timestamp;
 
-use crate::records::{self, Loaded};
+use crate::records::{self, Loaded, OldLog};
 use crate::store::{Store, StoreError};
 
 /// Everything that is in the store, as the broker keeps it in memory.
@@ -32,21 +32,24 @@ pub struct Recovered {
 /// Reads the whole store once.
 pub fn recover(store: &dyn Store, ring: usize) -> Result<Recovered, StoreError> {
     let mut logs = Vec::new();
+    let mut old = OldLog::default();
     let mut writes = Vec::new();
     store.load(&mut |key, value| {
         match records::decode(key, &value)? {
             Loaded::Log(log) => logs.push(log),
+            Loaded::OldLog(log) if log.revision > old.revision => old = log,
+            Loaded::OldLog(_) => {}
             Loaded::Record(record) => writes.push(Write::Put(record)),
         }
         Ok(())
     })?;
     logs.sort_unstable_by_key(|log| log.revision);
-    let at = logs.last().map_or(Timestamp::default(), |log| log.at);
+    let at = logs.last().map_or(old.at, |log| log.at);
     let mut state = State::default();
     for write in &writes {
         state.apply(write, at);
     }
-    let head = logs.last().map_or(Revision::ZERO, |log| log.revision);
+    let head = logs.last().map_or(old.revision, |log| log.revision);
     state.advance(head);
     let history = consecutive(&logs);
     let mut idempotency = Idempotency::default();

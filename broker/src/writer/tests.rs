@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use mesh_core::command::{Acquire, Command, Join, Precondition, Put, Request, Send};
+use mesh_core::command::{Acquire, Command, Join, Labels, Precondition, Put, Request, Send};
 use mesh_core::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId};
 use mesh_core::outcome::Outcome;
 use mesh_core::record::{Fingerprint, Intent, LockMode, LogRecord, PeerInfo, Recipients};
@@ -237,6 +237,8 @@ fn put(at: &str, value: impl Into<Arc<str>>) -> Command {
         ttl: None,
         paths: Vec::new(),
         tags: Vec::new(),
+        labels: Labels::Replace,
+        fence: None,
     })
 }
 
@@ -246,7 +248,14 @@ fn lock(on: &str) -> Command {
 
 fn lock_for(on: &str, ttl: Millis) -> Command {
     let (mode, reason) = (LockMode::Exclusive, String::new());
-    Command::Acquire(Acquire { targets: vec![target(on)], mode, ttl, reason })
+    Command::Acquire(Acquire {
+        targets: vec![target(on)],
+        mode,
+        ttl,
+        reason,
+        wait: Millis::ZERO,
+        contract: None,
+    })
 }
 
 fn send(id: u64, to: &str, body: impl Into<Arc<str>>) -> Command {
@@ -257,9 +266,14 @@ fn send(id: u64, to: &str, body: impl Into<Arc<str>>) -> Command {
         reply_to: None,
         intent: Intent::Inform,
         urgent: false,
+        paths: Vec::new(),
     })
 }
 
 fn acknowledge(up_to: Revision) -> Command {
     Command::Acknowledge { up_to }
+}
+
+fn release_all() -> Command {
+    Command::Release { targets: Vec::new(), keep: Vec::new(), note: String::new() }
 }

@@ -54,6 +54,11 @@ impl Deadlines {
         things.first().cloned()
     }
 
+    /// Everything at or before the moment, the earliest first.
+    pub(super) fn all_due(&self, now: Timestamp) -> impl Iterator<Item = &Due> {
+        self.queue.range(..=now).flat_map(|(_, things)| things)
+    }
+
     /// When a thing ends.
     pub(super) fn at(&self, due: &Due) -> Option<Timestamp> {
         self.moments.get(due).copied()

@@ -1,27 +1,44 @@
-//! Entries: versioned values, with compare-and-swap.
+//! Entries: versioned values of a scope, what they were before, and how writes to them treat each other.
+//!
+//! Owns the index of what is there; `write` decides what becomes of it. The former versions kept of a key are
+//! without a gap and end just below the present one, or with the last one if the key is deleted.
 
-use std::collections::BTreeMap;
+mod history;
+mod merge;
+mod policies;
+mod rules;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::State;
 use super::deadlines::Due;
-use super::{Change, State, Step};
-use crate::command::{Delete, Precondition, Put, Restore, SetPolicy, Transact};
-use crate::event::{DeleteCause, Event, preview};
-use crate::id::{EntryKey, PeerName, ScopeId};
-use crate::limits;
-use crate::outcome::{EntryMeta, Outcome};
-use crate::record::{EntryRecord, PastRecord, PeerRecord, PolicyRecord, Record, RecordKey, Write};
-use crate::rejection::{Rejection, WriteConflict};
+use crate::id::{EntryKey, ScopeId};
+use crate::record::{EntryRecord, PastRecord, PolicyKind, PolicyRecord};
 use crate::revision::Version;
 use crate::target::Target;
-use crate::time::Now;
+use crate::target::index::TargetIndex;
 
-/// All entries, by scope and key.
+pub(super) use write::Content;
+
+/// All entries, by scope and key, with their former versions and the policies.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
-    by_scope: BTreeMap<ScopeId, BTreeMap<EntryKey, Arc<EntryRecord>>>,
+    by_scope: BTreeMap<ScopeId, Shelf>,
     count: usize,
+}
+
+/// What is remembered in one scope.
+#[derive(Clone, Debug, Default)]
+struct Shelf {
+    present: BTreeMap<EntryKey, Arc<EntryRecord>>,
+    /// Former versions, oldest first.
+    past: BTreeMap<EntryKey, Vec<Arc<PastRecord>>>,
+    policies: BTreeMap<String, PolicyRecord>,
+    /// Keys of the present entries by what they are about.
+    by_path: TargetIndex<BTreeSet<EntryKey>>,
 }
 
 /// Which entries to list: all that is given must hold.
@@ -54,34 +71,48 @@ impl Entries {
     /// An entry by its key.
     #[must_use]
     pub fn get(&self, scope: &ScopeId, key: &EntryKey) -> Option<&Arc<EntryRecord>> {
-        self.by_scope.get(scope)?.get(key)
+        self.by_scope.get(scope)?.present.get(key)
     }
 
     /// The kept versions of a key, newest first, the present one among them; true when the key is deleted.
     #[must_use]
-    pub fn versions(&self, _scope: &ScopeId, _key: &EntryKey) -> (Vec<Arc<EntryRecord>>, bool) {
-        (Vec::new(), false)
+    pub fn versions(&self, scope: &ScopeId, key: &EntryKey) -> (Vec<Arc<EntryRecord>>, bool) {
+        let present = self.get(scope, key);
+        let past = self.past(scope, key).iter().rev().map(|past| &past.entry);
+        let versions: Vec<_> = present.into_iter().chain(past).cloned().collect();
+        let deleted = present.is_none() && !versions.is_empty();
+        (versions, deleted)
     }
 
     /// One version of a key, if it is kept.
     #[must_use]
     pub fn version(&self, scope: &ScopeId, key: &EntryKey, version: Version) -> Option<Arc<EntryRecord>> {
-        self.versions(scope, key).0.into_iter().find(|entry| entry.version == version)
+        self.kept(scope, key, |entry| entry.version == version)
     }
 
     /// The policies of a scope, by prefix.
-    pub fn policies(&self, _scope: &ScopeId) -> impl Iterator<Item = &PolicyRecord> {
-        std::iter::empty()
+    pub fn policies(&self, scope: &ScopeId) -> impl Iterator<Item = &PolicyRecord> {
+        self.by_scope.get(scope).into_iter().flat_map(|shelf| shelf.policies.values())
     }
 
-    /// The entries of a scope one of whose paths overlaps a target, each once, in no order that matters.
+    /// The policy that holds for a key: that of the longest prefix set for the scope.
+    #[must_use]
+    pub fn policy(&self, scope: &ScopeId, key: &EntryKey) -> PolicyKind {
+        let Some(shelf) = self.by_scope.get(scope) else { return PolicyKind::default() };
+        // Of the texts that a key begins with, the longer is the later in order.
+        let up_to_key = (Bound::Unbounded, Bound::Included(key.as_str()));
+        let mut before = shelf.policies.range::<str, _>(up_to_key).rev();
+        let longest = before.find(|(prefix, _)| key.as_str().starts_with(prefix.as_str()));
+        longest.map_or_else(PolicyKind::default, |(_, policy)| policy.kind)
+    }
+
+    /// The entries of a scope one of whose paths overlaps a target, each once, by key.
     pub fn about<'a>(
         &'a self,
         scope: &ScopeId,
         target: &'a Target,
     ) -> impl Iterator<Item = &'a Arc<EntryRecord>> {
-        let overlaps = |entry: &&Arc<EntryRecord>| entry.paths.iter().any(|path| path.intersects(target));
-        self.by_scope.get(scope).into_iter().flat_map(BTreeMap::values).filter(overlaps)
+        self.by_scope.get(scope).into_iter().flat_map(move |shelf| shelf.about(target))
     }
 
     /// Entries of a scope that pass a filter, by key, after a key.
@@ -91,23 +122,94 @@ impl Entries {
         filter: &'a EntryFilter,
         after: Option<&'a EntryKey>,
     ) -> impl Iterator<Item = &'a Arc<EntryRecord>> {
-        let from = match after {
-            Some(key) if key.as_str() >= filter.prefix.as_str() => Bound::Excluded(key.as_str()),
-            Some(_) | None => Bound::Included(filter.prefix.as_str()),
-        };
-        self.by_scope
-            .get(scope)
-            .into_iter()
-            .flat_map(move |entries| entries.range::<str, _>((from, Bound::Unbounded)))
-            .take_while(|(key, _)| key.as_str().starts_with(&filter.prefix))
-            .map(|(_, entry)| entry)
-            .filter(|entry| filter.matches(entry))
+        let shelf = self.by_scope.get(scope).into_iter();
+        shelf.flat_map(move |shelf| shelf.candidates(filter, after)).filter(|entry| filter.matches(entry))
     }
 
     /// All entries of one scope, or of all.
     pub fn all<'a>(&'a self, scope: Option<&'a ScopeId>) -> impl Iterator<Item = &'a Arc<EntryRecord>> {
         let of_scope = move |(at, _): &(&ScopeId, _)| scope.is_none_or(|scope| scope == *at);
-        self.by_scope.iter().filter(of_scope).flat_map(|(_, entries)| entries.values())
+        self.by_scope.iter().filter(of_scope).flat_map(|(_, shelf)| shelf.present.values())
+    }
+
+    /// Former versions of a key, oldest first.
+    fn past(&self, scope: &ScopeId, key: &EntryKey) -> &[Arc<PastRecord>] {
+        let past = self.by_scope.get(scope).and_then(|shelf| shelf.past.get(key));
+        past.map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest version of a key, present or not, that fits.
+    fn kept(
+        &self,
+        scope: &ScopeId,
+        key: &EntryKey,
+        fits: impl Fn(&EntryRecord) -> bool,
+    ) -> Option<Arc<EntryRecord>> {
+        let past = self.past(scope, key).iter().rev().map(|past| &past.entry);
+        self.get(scope, key).into_iter().chain(past).find(|entry| fits(entry)).cloned()
+    }
+
+    /// Changes what is remembered in a scope.
+    fn with_shelf(&mut self, scope: &ScopeId, change: impl FnOnce(&mut Shelf)) {
+        let shelf = self.by_scope.entry(scope.clone()).or_default();
+        change(shelf);
+        if shelf.is_empty() {
+            self.by_scope.remove(scope);
+        }
+    }
+}
+
+impl Shelf {
+    fn is_empty(&self) -> bool {
+        self.present.is_empty() && self.past.is_empty() && self.policies.is_empty()
+    }
+
+    /// The entries one of whose paths overlaps a target, each once, by key.
+    fn about<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Arc<EntryRecord>> {
+        let keys: BTreeSet<&EntryKey> = self.by_path.overlapping(target).flat_map(|(_, keys)| keys).collect();
+        keys.into_iter().filter_map(|key| self.present.get(key))
+    }
+
+    /// The entries, by key, among which those are that pass a filter.
+    fn candidates<'a>(
+        &'a self,
+        filter: &'a EntryFilter,
+        after: Option<&'a EntryKey>,
+    ) -> Box<dyn Iterator<Item = &'a Arc<EntryRecord>> + 'a> {
+        let begins = |key: &EntryKey| key.as_str().starts_with(&filter.prefix);
+        if let Some(path) = &filter.path {
+            let follows = move |key: &EntryKey| after.is_none_or(|after| key > after);
+            return Box::new(self.about(path).filter(move |at| begins(&at.key) && follows(&at.key)));
+        }
+        let from = match after {
+            Some(key) if key.as_str() >= filter.prefix.as_str() => Bound::Excluded(key.as_str()),
+            Some(_) | None => Bound::Included(filter.prefix.as_str()),
+        };
+        let range = self.present.range::<str, _>((from, Bound::Unbounded));
+        Box::new(range.take_while(move |(key, _)| begins(key)).map(|(_, entry)| entry))
+    }
+
+    /// Puts an entry in the place of the one of its key, which is returned.
+    fn insert(&mut self, record: &Arc<EntryRecord>) -> Option<Arc<EntryRecord>> {
+        let former = self.remove(&record.key);
+        for path in &record.paths {
+            self.by_path.entry(path).insert(record.key.clone());
+        }
+        self.present.insert(record.key.clone(), record.clone());
+        former
+    }
+
+    fn remove(&mut self, key: &EntryKey) -> Option<Arc<EntryRecord>> {
+        let former = self.present.remove(key)?;
+        for path in &former.paths {
+            if let Some(keys) = self.by_path.get_mut(path) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_path.remove(path);
+                }
+            }
+        }
+        Some(former)
     }
 }
 
@@ -118,113 +220,10 @@ impl std::borrow::Borrow<str> for EntryKey {
 }
 
 impl State {
-    pub(super) fn decide_put(
-        &self,
-        caller: &Arc<PeerRecord>,
-        put: &Put,
-        now: Now,
-    ) -> Result<Step, Rejection> {
-        let scope = writable(caller, put.scope.as_ref())?;
-        let former = self.entries.get(&scope, &put.key);
-        check(put.precondition, &put.key, former)?;
-        if former.is_none() && self.entries.count >= limits::ENTRIES {
-            return Err(Rejection::LimitReached { what: "entries", limit: limits::ENTRIES });
-        }
-        let revision = self.next_revision();
-        let entry = EntryRecord {
-            scope: scope.clone(),
-            key: put.key.clone(),
-            value: put.value.clone(),
-            version: Version(former.map_or(1, |former| former.version.0 + 1)),
-            revision,
-            create_revision: former.map_or(revision, |former| former.create_revision),
-            writer: caller.name.clone(),
-            at: now.at,
-            written: now.wall,
-            paths: put.paths.clone(),
-            tags: put.tags.clone(),
-            ttl: put.ttl,
-        };
-        let event = Event::StateChanged {
-            key: entry.key.clone(),
-            version: entry.version,
-            writer: entry.writer.clone(),
-            size: u32::try_from(entry.value.len()).unwrap_or(u32::MAX),
-            preview: preview(&entry.value),
-            paths: entry.paths.clone(),
-            tags: entry.tags.clone(),
-        };
-        Ok(Step::Change(Change {
-            scope,
-            actor: Some(caller.name.clone()),
-            outcome: Outcome::Written(meta(&entry)),
-            writes: vec![Write::Put(Record::Entry(Arc::new(entry)))],
-            events: vec![event],
-            handover_due: None,
-        }))
-    }
-
-    pub(super) fn decide_transact(
-        &self,
-        _caller: &Arc<PeerRecord>,
-        _transact: &Transact,
-        _now: Now,
-    ) -> Result<Step, Rejection> {
-        Err(Rejection::invalid("operations", "STUB"))
-    }
-
-    pub(super) fn decide_restore(
-        &self,
-        _caller: &Arc<PeerRecord>,
-        _restore: &Restore,
-        _now: Now,
-    ) -> Result<Step, Rejection> {
-        Err(Rejection::invalid("version", "STUB"))
-    }
-
-    pub(super) fn decide_set_policy(
-        &self,
-        _caller: &Arc<PeerRecord>,
-        _policy: &SetPolicy,
-    ) -> Result<Step, Rejection> {
-        Err(Rejection::invalid("prefix", "STUB"))
-    }
-
-    pub(super) fn decide_past_expiry(&self, _scope: &ScopeId, _key: &EntryKey) -> Step {
-        Step::Answer(Outcome::Done)
-    }
-
-    pub(super) fn apply_past(&mut self, _record: &Arc<PastRecord>) {}
-
-    pub(super) fn remove_past(&mut self, _scope: &ScopeId, _key: &EntryKey, _slot: u8) {}
-
-    pub(super) fn apply_policy(&mut self, _record: &PolicyRecord) {}
-
-    pub(super) fn remove_policy(&mut self, _scope: &ScopeId, _prefix: &str) {}
-
-    pub(super) fn decide_delete(
-        &self,
-        caller: &Arc<PeerRecord>,
-        delete: &Delete,
-        _now: Now,
-    ) -> Result<Step, Rejection> {
-        let scope = writable(caller, delete.scope.as_ref())?;
-        let former = self.entries.get(&scope, &delete.key);
-        check(delete.precondition, &delete.key, former)?;
-        let entry = former.ok_or_else(|| Rejection::KeyNotFound { key: delete.key.clone() })?;
-        Ok(Step::Change(removal(entry, Some(caller.name.clone()), DeleteCause::Deleted, Outcome::Deleted)))
-    }
-
-    pub(super) fn decide_entry_expiry(&self, scope: &ScopeId, key: &EntryKey, _now: Now) -> Step {
-        match self.entries.get(scope, key) {
-            Some(entry) => Step::Change(removal(entry, None, DeleteCause::Expired, Outcome::Done)),
-            None => Step::Answer(Outcome::Done),
-        }
-    }
-
     pub(super) fn apply_entry(&mut self, record: &Arc<EntryRecord>) {
-        let entries = self.entries.by_scope.entry(record.scope.clone()).or_default();
-        if entries.insert(record.key.clone(), record.clone()).is_none() {
+        let mut former = None;
+        self.entries.with_shelf(&record.scope, |shelf| former = shelf.insert(record));
+        if former.is_none() {
             self.entries.count += 1;
         }
         let due = Due::Entry(record.scope.clone(), record.key.clone());
@@ -232,86 +231,16 @@ impl State {
             Some(ttl) => self.deadlines.set(due, record.at.after(ttl)),
             None => self.deadlines.clear(&due),
         }
+        self.settle_past(&record.scope, &record.key);
     }
 
     pub(super) fn remove_entry(&mut self, scope: &ScopeId, key: &EntryKey) {
-        if let Some(entries) = self.entries.by_scope.get_mut(scope)
-            && entries.remove(key).is_some()
-        {
+        let mut former = None;
+        self.entries.with_shelf(scope, |shelf| former = shelf.remove(key));
+        if former.is_some() {
             self.entries.count -= 1;
-            if entries.is_empty() {
-                self.entries.by_scope.remove(scope);
-            }
         }
         self.deadlines.clear(&Due::Entry(scope.clone(), key.clone()));
-    }
-}
-
-/// The scope that a peer's write goes to: its own, or `global`.
-fn writable(caller: &PeerRecord, asked: Option<&ScopeId>) -> Result<ScopeId, Rejection> {
-    match asked {
-        None => Ok(caller.scope.clone()),
-        Some(scope) if *scope == caller.scope || *scope == ScopeId::global() => Ok(scope.clone()),
-        Some(scope) => Err(Rejection::PermissionDenied {
-            what: format!("{} may write to its own scope and to `global`, not to {scope}", caller.name),
-        }),
-    }
-}
-
-/// Whether a precondition holds.
-fn check(
-    precondition: Precondition,
-    key: &EntryKey,
-    entry: Option<&Arc<EntryRecord>>,
-) -> Result<(), Rejection> {
-    let mismatch = |entry: &Arc<EntryRecord>| {
-        Rejection::VersionMismatch(Box::new(WriteConflict {
-            base: None,
-            theirs: entry.clone(),
-            fields: Vec::new(),
-        }))
-    };
-    match (precondition, entry) {
-        (Precondition::Any | Precondition::LastRead(_), _) | (Precondition::MustNotExist, None) => Ok(()),
-        (Precondition::MustNotExist, Some(entry)) => {
-            Err(Rejection::KeyExists { key: key.clone(), version: entry.version, revision: entry.revision })
-        }
-        (Precondition::Version(version), Some(entry)) if entry.version == version => Ok(()),
-        (Precondition::Revision(revision), Some(entry)) if entry.revision == revision => Ok(()),
-        (Precondition::Version(_) | Precondition::Revision(_), Some(entry)) => Err(mismatch(entry)),
-        (Precondition::Version(_) | Precondition::Revision(_), None) => {
-            Err(Rejection::KeyNotFound { key: key.clone() })
-        }
-    }
-}
-
-fn removal(entry: &EntryRecord, actor: Option<PeerName>, cause: DeleteCause, outcome: Outcome) -> Change {
-    Change {
-        scope: entry.scope.clone(),
-        actor,
-        writes: vec![Write::Delete(RecordKey::Entry(entry.scope.clone(), entry.key.clone()))],
-        events: vec![Event::StateDeleted {
-            key: entry.key.clone(),
-            version: entry.version,
-            cause,
-            paths: entry.paths.clone(),
-        }],
-        outcome,
-        handover_due: None,
-    }
-}
-
-fn meta(entry: &EntryRecord) -> EntryMeta {
-    EntryMeta {
-        scope: entry.scope.clone(),
-        key: entry.key.clone(),
-        version: entry.version,
-        revision: entry.revision,
-        create_revision: entry.create_revision,
-        writer: entry.writer.clone(),
-        written: entry.written,
-        paths: entry.paths.clone(),
-        tags: entry.tags.clone(),
-        ttl: entry.ttl,
+        self.settle_past(scope, key);
     }
 }

@@ -5,13 +5,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::deadlines::Due;
+use super::locks::Handover;
 use super::{Change, State, Step, names};
 use crate::command::{Join, Update};
 use crate::event::{Event, LeaveCause, UnlockCause};
 use crate::id::{PeerName, ResumeKey, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
-use crate::record::{PeerInfo, PeerKey, PeerRecord, Record, RecordKey, SessionEnd, SessionRecord, Write};
+use crate::record::{PeerInfo, PeerKey, PeerRecord, Record, SessionEnd, SessionRecord, Write};
 use crate::rejection::Rejection;
 use crate::time::{Millis, Now, Timestamp};
 
@@ -169,16 +170,19 @@ impl State {
         }
         let mut writes = Vec::new();
         let mut events = Vec::new();
+        let mut over = Vec::new();
         // The conversation was another peer until now: it is not two.
         if let Some(other) = self.peers.by_resume_key(join)
             && other.name != name
         {
             let mut other_now = PeerRecord::clone(other);
             other_now.resume_key = None;
+            over.extend(live(other));
             events.extend(end_session(&mut other_now, LeaveCause::Replaced, now));
             writes.push(Write::Put(Record::Peer(Arc::new(other_now))));
         }
         let mut peer = former.map_or_else(|| self.new_peer(join, name), |former| PeerRecord::clone(former));
+        over.extend(live(&peer));
         events.extend(end_session(&mut peer, LeaveCause::Replaced, now));
         peer.info = join.info.clone();
         peer.resume_key = join.resume_key.clone().or(peer.resume_key);
@@ -189,14 +193,13 @@ impl State {
         let resumed = former.is_some();
         writes.push(Write::Put(Record::Peer(peer.clone())));
         events.push(Event::PeerJoined { peer: peer.clone(), resumed });
-        Ok(Step::Change(Change {
-            scope: join.scope.clone(),
-            actor: Some(peer.name.clone()),
-            writes,
-            events,
-            outcome: Outcome::Joined { peer, resumed, unread },
-            handover_due: None,
-        }))
+        let outcome = Outcome::Joined { peer: peer.clone(), resumed, unread };
+        let change = Change::new(join.scope.clone(), Some(peer.name.clone()), outcome);
+        let mut handover = Handover::new(self, Change { writes, events, ..change }, now);
+        for (name, session) in over {
+            handover.end_waits(&name, session);
+        }
+        Ok(Step::Change(handover.finish()))
     }
 
     fn new_peer(&self, join: &Join, name: PeerName) -> PeerRecord {
@@ -254,44 +257,31 @@ impl State {
     }
 
     pub(super) fn decide_leave(&self, caller: &Arc<PeerRecord>, now: Now) -> Step {
-        let mut peer = PeerRecord::clone(caller);
-        let mut events = Vec::new();
+        let change = Change::new(caller.scope.clone(), Some(caller.name.clone()), Outcome::Done);
+        let mut handover = Handover::new(self, change, now);
         // What does not fit into this transaction is due at once and follows in the next.
-        let held: Vec<_> =
-            self.locks.of_holder(&caller.key()).take(limits::UNLOCKS_PER_TRANSACTION).collect();
-        let mut writes: Vec<Write> = held.iter().map(|l| Write::Delete(RecordKey::Lock(l.key()))).collect();
-        if !held.is_empty() {
-            let targets = held.iter().map(|lock| lock.target.clone()).collect();
-            let (holder, cause) = (peer.name.clone(), UnlockCause::Left);
-            events.push(Event::FileUnlocked { holder, targets, cause, reason: String::new() });
-        }
-        events.extend(end_session(&mut peer, LeaveCause::Left, now));
-        let change = Change {
-            scope: peer.scope.clone(),
-            actor: Some(peer.name.clone()),
-            writes: {
-                writes.push(Write::Put(Record::Peer(Arc::new(peer))));
-                writes
-            },
-            events,
-            outcome: Outcome::Done,
-            handover_due: None,
-        };
-        Step::Change(change)
+        let held = self.locks.of_holder(&caller.key());
+        let held: Vec<_> = held.take(limits::UNLOCKS_PER_TRANSACTION).cloned().collect();
+        handover.end_locks(&held, UnlockCause::Left, "");
+        handover.answer_released(&caller.name, &held);
+        self.end(caller, LeaveCause::Left, handover, now)
     }
 
     pub(super) fn decide_end(&self, session: SessionId, cause: LeaveCause, now: Now) -> Step {
         let Some(peer) = self.peers.by_session(session) else { return Step::Answer(Outcome::Done) };
-        let mut peer = PeerRecord::clone(peer);
-        let events = end_session(&mut peer, cause, now).into_iter().collect();
-        Step::Change(Change {
-            scope: peer.scope.clone(),
-            actor: None,
-            writes: vec![Write::Put(Record::Peer(Arc::new(peer)))],
-            events,
-            outcome: Outcome::Done,
-            handover_due: None,
-        })
+        let handover = Handover::new(self, Change::new(peer.scope.clone(), None, Outcome::Done), now);
+        self.end(peer, cause, handover, now)
+    }
+
+    /// Ends the session of a peer with all that it waits for.
+    fn end(&self, peer: &Arc<PeerRecord>, cause: LeaveCause, mut handover: Handover<'_>, now: Now) -> Step {
+        let mut after = PeerRecord::clone(peer);
+        let left = end_session(&mut after, cause, now).into_iter().collect();
+        handover.add(vec![Write::Put(Record::Peer(Arc::new(after)))], left);
+        if let Some((name, session)) = live(peer) {
+            handover.end_waits(&name, session);
+        }
+        Step::Change(handover.finish())
     }
 
     pub(super) fn apply_peer(&mut self, record: &Arc<PeerRecord>, now: Timestamp) {
@@ -315,6 +305,7 @@ impl State {
             }
         }
         self.shorten_orphaned_locks(record, now);
+        self.end_orphaned_waits(record, now);
     }
 
     pub(super) fn remove_peer(&mut self, key: &PeerKey) {
@@ -348,6 +339,11 @@ pub(super) fn orphan_delay(peer: &PeerRecord, session: SessionId) -> Option<Mill
 pub(super) fn has_left(peer: &PeerRecord, session: SessionId) -> bool {
     let last = |end: &SessionEnd| end.session == session || peer.session.is_none();
     peer.ended.as_ref().is_some_and(|end| end.cause == LeaveCause::Left && last(end))
+}
+
+/// A peer's live session.
+fn live(peer: &PeerRecord) -> Option<(PeerName, SessionId)> {
+    peer.session.as_ref().map(|session| (peer.name.clone(), session.id))
 }
 
 /// Ends the live session of a peer, if it has one.

@@ -3,7 +3,11 @@
 mod entries;
 mod locks;
 mod messages;
+mod messages_retention;
+mod messages_threads;
+mod messages_topics;
 mod peers;
+mod touches;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +17,7 @@ use uuid::Uuid;
 use super::{Decision, State};
 use crate::command::{Acquire, Command, Join, Request, Send};
 use crate::event::Event;
-use crate::id::{MessageId, PeerName, ResumeKey, ScopeId, SessionId};
+use crate::id::{MessageId, PeerName, ResumeKey, ScopeId, SessionId, TopicName};
 use crate::outcome::Outcome;
 use crate::record::{
     Intent, LockMode, LogRecord, PeerInfo, PeerRecord, Recipients, Record, RecordKey, Write,
@@ -103,13 +107,20 @@ impl Mesh {
     fn lock(&mut self, caller: SessionId, mode: LockMode, on: &[&str]) -> Outcome {
         let targets = on.iter().map(|text| target(text)).collect();
         let (ttl, reason) = (Millis::minutes(30), String::new());
-        self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason })).unwrap()
+        let (wait, contract) = (Millis::ZERO, None);
+        self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract })).unwrap()
     }
 
     fn send(&mut self, caller: SessionId, to: Recipients) -> Result<Outcome, Rejection> {
+        let message = self.message(to);
+        self.by(caller, Command::Send(message))
+    }
+
+    /// A message that nothing is special about.
+    fn message(&mut self, to: Recipients) -> Send {
         let id = MessageId(self.id());
         let (body, reply_to, intent) = ("hello".into(), None, Intent::Inform);
-        self.by(caller, Command::Send(Send { id, to, body, reply_to, intent, urgent: false }))
+        Send { id, to, body, reply_to, intent, urgent: false, paths: Vec::new() }
     }
 
     fn unread(&self, who: &str) -> u32 {
@@ -136,6 +147,10 @@ fn target(text: &str) -> Target {
 
 fn session(peer: &PeerRecord) -> SessionId {
     peer.session.as_ref().unwrap().id
+}
+
+fn topic(text: &str) -> TopicName {
+    TopicName::parse(text).unwrap()
 }
 
 fn to(names: &[&str]) -> Recipients {

@@ -1,7 +1,9 @@
 //! Entries on the wire.
 
+use std::collections::BTreeSet;
+
 use mesh_core::Rejection;
-use mesh_core::command::{Delete, Fence, Labels, Precondition, Put};
+use mesh_core::command::{Delete, Fence, Labels, Operation, Precondition, Put, Restore, SetPolicy, Transact};
 use mesh_core::id::{EntryKey, ScopeId};
 use mesh_core::limits;
 use mesh_core::outcome::EntryMeta;
@@ -10,6 +12,7 @@ use mesh_core::revision::{FencingToken, Revision, Version};
 use mesh_core::state::entries::EntryFilter;
 use mesh_core::target::Target;
 use mesh_proto::v1 as pb;
+use pb::operation::Operation as Asked;
 use pb::precondition::Condition;
 
 use super::{at_most, duration, paths, span, targets, text, timestamp, unless_empty};
@@ -43,6 +46,103 @@ pub(crate) fn delete(request: &pb::DeleteRequest) -> Result<Delete, Rejection> {
     let scope = unless_empty(&request.scope, ScopeId::parse)?;
     let fence = request.fence.clone().map(fence).transpose()?;
     Ok(Delete { scope, key: EntryKey::parse(&request.key)?, precondition, fence })
+}
+
+/// What a Restore asks.
+pub(crate) fn restore(request: &pb::RestoreRequest) -> Result<Restore, Rejection> {
+    if request.version == 0 {
+        return Err(Rejection::invalid("version", "is 0; name the version to write again"));
+    }
+    Ok(Restore {
+        scope: unless_empty(&request.scope, ScopeId::parse)?,
+        key: EntryKey::parse(&request.key)?,
+        version: Version(request.version),
+        precondition: precondition(request.precondition)?,
+    })
+}
+
+/// What a Transact asks.
+pub(crate) fn transact(request: pb::TransactRequest) -> Result<Transact, Rejection> {
+    if request.operations.is_empty() {
+        return Err(Rejection::invalid("operations", "is empty"));
+    }
+    at_most("operations", request.operations.len(), limits::OPERATIONS)?;
+    let mut seen = BTreeSet::new();
+    let mut operations = Vec::with_capacity(request.operations.len());
+    for (place, asked) in request.operations.into_iter().enumerate() {
+        let parsed = operation(asked).and_then(|operation| {
+            let key = key_of(&operation).clone();
+            if seen.insert(key) { Ok(operation) } else { Err(Rejection::invalid("key", "is there twice")) }
+        });
+        operations.push(parsed.map_err(|rejection| in_operation(place, rejection))?);
+    }
+    Ok(Transact { scope: unless_empty(&request.scope, ScopeId::parse)?, operations })
+}
+
+fn operation(asked: pb::Operation) -> Result<Operation, Rejection> {
+    let alone = |scope: &str, request_id: &str| match (scope, request_id) {
+        ("", "") => Ok(()),
+        ("", _) => Err(Rejection::invalid("request_id", "must be empty; that of the transaction counts")),
+        (_, _) => Err(Rejection::invalid("scope", "must be empty; that of the transaction counts")),
+    };
+    match asked.operation {
+        None => Err(Rejection::invalid("operation", "is neither put, delete nor check")),
+        Some(Asked::Put(asked)) => {
+            alone(&asked.scope, &asked.request_id)?;
+            put(asked).map(Operation::Put)
+        }
+        Some(Asked::Delete(asked)) => {
+            alone(&asked.scope, &asked.request_id)?;
+            delete(&asked).map(Operation::Delete)
+        }
+        Some(Asked::Check(asked)) => check(&asked),
+    }
+}
+
+fn check(asked: &pb::Check) -> Result<Operation, Rejection> {
+    let precondition = precondition(asked.precondition)?;
+    if matches!(precondition, Precondition::LastRead(_) | Precondition::Any) {
+        let problem = "must be one to check: must_not_exist, a version or a revision";
+        return Err(Rejection::invalid("precondition", problem));
+    }
+    Ok(Operation::Check { key: EntryKey::parse(&asked.key)?, precondition })
+}
+
+/// The key that an operation is about.
+pub(crate) fn key_of(operation: &Operation) -> &EntryKey {
+    match operation {
+        Operation::Put(put) => &put.key,
+        Operation::Delete(delete) => &delete.key,
+        Operation::Check { key, .. } => key,
+    }
+}
+
+/// A refusal of one of the operations, as one of the list.
+fn in_operation(place: usize, rejection: Rejection) -> Rejection {
+    if let Rejection::InvalidField { field, problem } = rejection {
+        return Rejection::invalid("operations", format!("[{place}]: {field} {problem}"));
+    }
+    rejection
+}
+
+/// What a SetPolicy asks.
+pub(crate) fn set_policy(request: pb::SetPolicyRequest) -> Result<SetPolicy, Rejection> {
+    Ok(SetPolicy {
+        scope: unless_empty(&request.scope, ScopeId::parse)?,
+        prefix: text("prefix", request.prefix, limits::KEY_BYTES)?,
+        kind: policy_kind(request.kind)?,
+    })
+}
+
+fn policy_kind(value: i32) -> Result<Option<PolicyKind>, Rejection> {
+    match pb::PolicyKind::try_from(value) {
+        Ok(pb::PolicyKind::Unspecified) => Ok(None),
+        Ok(pb::PolicyKind::RequireVersion) => Ok(Some(PolicyKind::RequireVersion)),
+        Ok(pb::PolicyKind::LastWriteWins) => Ok(Some(PolicyKind::LastWriteWins)),
+        Ok(pb::PolicyKind::MergePatch) => Ok(Some(PolicyKind::MergePatch)),
+        Ok(pb::PolicyKind::Append) => Ok(Some(PolicyKind::Append)),
+        Err(_) => Err(Rejection::invalid("kind", format!("has no value {value}"))),
+    }
 }
 
 fn fence(fence: pb::Fence) -> Result<Fence, Rejection> {
@@ -80,6 +180,21 @@ pub(crate) fn filter(request: pb::ListEntriesRequest) -> Result<EntryFilter, Rej
         path: unless_empty(&request.path, |path| Target::parse("path", path))?,
         tags: tags(request.tags)?,
     })
+}
+
+/// What a SearchEntries asks: the words, and which entries may be found.
+pub(crate) fn search(request: pb::SearchEntriesRequest) -> Result<(String, EntryFilter), Rejection> {
+    if request.query.is_empty() || request.query.len() > limits::QUERY_BYTES {
+        let (found, max) = (request.query.len(), limits::QUERY_BYTES);
+        return Err(Rejection::invalid("query", format!("must be 1 to {max} bytes, and is {found}")));
+    }
+    let filter = filter(pb::ListEntriesRequest {
+        prefix: request.prefix,
+        path: request.path,
+        tags: request.tags,
+        ..pb::ListEntriesRequest::default()
+    })?;
+    Ok((request.query, filter))
 }
 
 /// The policy of a prefix; none when it was removed.

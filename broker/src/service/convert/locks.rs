@@ -1,10 +1,12 @@
 //! Locks on the wire.
 
 use mesh_core::Rejection;
-use mesh_core::command::{Acquire, Command};
+use mesh_core::command::{Acquire, AnswerRelease, Command, RequestRelease};
 use mesh_core::limits;
 use mesh_core::outcome::{Conflict, Obstacle};
 use mesh_core::record::{Contract, LockMode, LockRecord, ReleaseAnswer, ReleaseRequestRecord, WaiterRecord};
+use mesh_core::revision::Revision;
+use mesh_core::target::{Target, TargetKind};
 use mesh_core::time::Millis;
 use mesh_proto::v1 as pb;
 
@@ -12,18 +14,33 @@ use super::{duration, paths, span, targets, text, timestamp};
 
 /// What an AcquireLocks asks.
 pub(crate) fn acquire(request: pb::AcquireLocksRequest) -> Result<Acquire, Rejection> {
-    if request.paths.is_empty() {
-        return Err(Rejection::invalid("paths", "is empty; name 1 to 100 targets"));
-    }
     let ttl = span("ttl", request.ttl, limits::LOCK_TTL)?;
+    let wait = span("wait", request.wait, (Millis::ZERO, limits::LOCK_WAIT))?.unwrap_or_default();
+    let most = if wait > Millis::ZERO { limits::WAIT_TARGETS } else { limits::TARGETS };
+    let targets = wanted(&request.paths, most)?;
+    let mode = mode(request.mode)?;
+    let contract = request.contract.map(contract).transpose()?;
+    let subjects = targets.iter().filter(|target| target.kind() == TargetKind::Subject).count();
+    if contract.is_some() && (mode != LockMode::Exclusive || subjects != 1) {
+        let problem = "needs an exclusive lock with exactly one subject among its targets";
+        return Err(Rejection::invalid("contract", problem));
+    }
     Ok(Acquire {
-        targets: targets("paths", &request.paths, limits::TARGETS)?,
-        mode: mode(request.mode)?,
+        targets,
+        mode,
         ttl: ttl.unwrap_or(limits::LOCK_TTL_DEFAULT),
         reason: text("reason", request.reason, limits::SENTENCE_BYTES)?,
-        wait: span("wait", request.wait, (Millis::ZERO, limits::LOCK_WAIT))?.unwrap_or_default(),
-        contract: request.contract.map(contract).transpose()?,
+        wait,
+        contract,
     })
+}
+
+/// The targets of locks that a caller wants, or wants to be gone.
+fn wanted(paths: &[String], max: usize) -> Result<Vec<Target>, Rejection> {
+    if paths.is_empty() {
+        return Err(Rejection::invalid("paths", format!("is empty; name 1 to {max} targets")));
+    }
+    targets("paths", paths, max)
 }
 
 fn contract(contract: pb::Contract) -> Result<Contract, Rejection> {
@@ -54,6 +71,56 @@ pub(crate) fn release(request: &pb::ReleaseLocksRequest) -> Result<Command, Reje
     })
 }
 
+/// What a RequestRelease asks.
+pub(crate) fn request_release(request: pb::RequestReleaseRequest) -> Result<RequestRelease, Rejection> {
+    Ok(RequestRelease {
+        targets: wanted(&request.paths, limits::WAIT_TARGETS)?,
+        mode: mode(request.mode)?,
+        reason: text("reason", request.reason, limits::SENTENCE_BYTES)?,
+        urgent: request.urgent,
+    })
+}
+
+/// What an AnswerRelease says.
+pub(crate) fn answer_release(request: pb::AnswerReleaseRequest) -> Result<AnswerRelease, Rejection> {
+    let answer = match pb::ReleaseAnswer::try_from(request.answer) {
+        Ok(pb::ReleaseAnswer::Keep) => ReleaseAnswer::Keep,
+        Ok(pb::ReleaseAnswer::Release) => ReleaseAnswer::Release,
+        Ok(pb::ReleaseAnswer::Narrow) => ReleaseAnswer::Narrow,
+        Ok(pb::ReleaseAnswer::Unspecified) | Err(_) => {
+            let problem = format!("has no value {}; answer KEEP, RELEASE or NARROW", request.answer);
+            return Err(Rejection::invalid("answer", problem));
+        }
+    };
+    match (answer, request.keep.is_empty()) {
+        (ReleaseAnswer::Narrow, true) => {
+            return Err(Rejection::invalid("keep", "is empty; name what to hold instead, or answer RELEASE"));
+        }
+        (ReleaseAnswer::Keep | ReleaseAnswer::Release, false) => {
+            return Err(Rejection::invalid("keep", "must be empty, but with NARROW"));
+        }
+        (ReleaseAnswer::Narrow, false) | (ReleaseAnswer::Keep | ReleaseAnswer::Release, true) => {}
+    }
+    Ok(AnswerRelease {
+        id: Revision(request.id),
+        answer,
+        keep: targets("keep", &request.keep, limits::WAIT_TARGETS)?,
+        note: text("note", request.note, limits::SENTENCE_BYTES)?,
+    })
+}
+
+/// What a ForceRelease asks.
+pub(crate) fn force_release(request: pb::ForceReleaseRequest) -> Result<Command, Rejection> {
+    if request.reason.is_empty() {
+        return Err(Rejection::invalid("reason", "is empty; say why the locks are taken away"));
+    }
+    Ok(Command::ForceRelease {
+        targets: wanted(&request.paths, limits::WAIT_TARGETS)?,
+        reason: text("reason", request.reason, limits::SENTENCE_BYTES)?,
+    })
+}
+
+/// How a lock is to exclude others.
 pub(crate) fn mode(value: i32) -> Result<LockMode, Rejection> {
     match pb::LockMode::try_from(value) {
         Ok(pb::LockMode::Unspecified | pb::LockMode::Exclusive) => Ok(LockMode::Exclusive),

@@ -7,11 +7,12 @@ use mesh_core::command::Send;
 use mesh_core::id::{MessageId, PeerName, TopicName};
 use mesh_core::limits;
 use mesh_core::record::{Intent, MessageRecord, Recipients};
+use mesh_core::target::{Target, mentions};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 use uuid::Uuid;
 
-use super::{in_field, paths, targets, timestamp, unless_empty};
+use super::{at_most, in_field, paths, targets, timestamp, unless_empty};
 
 /// What a Send asks, with a fresh id.
 pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
@@ -19,6 +20,7 @@ pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
         let problem = format!("must be 1 to {} bytes, and is {}", limits::BODY_BYTES, request.body.len());
         return Err(Rejection::invalid("body", problem));
     }
+    let named = targets("paths", &request.paths, limits::MENTIONS)?;
     Ok(Send {
         id: unless_empty(&request.message_id, |id| MessageId::parse("message_id", id))?
             .unwrap_or_else(|| MessageId(Uuid::now_v7())),
@@ -26,9 +28,23 @@ pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
         reply_to: unless_empty(&request.reply_to, |id| MessageId::parse("reply_to", id))?,
         intent: intent(request.intent)?,
         urgent: request.urgent,
-        paths: targets("paths", &request.paths, limits::MENTIONS)?,
+        paths: with_mentions(named, &request.body),
         body: request.body.into(),
     })
+}
+
+/// The targets that the sender named, and then those that the text mentions, as many as there is room for.
+fn with_mentions(named: Vec<Target>, body: &str) -> Vec<Target> {
+    let mut paths = named;
+    for found in mentions(body) {
+        if paths.len() >= limits::MENTIONS {
+            break;
+        }
+        if !paths.contains(&found) {
+            paths.push(found);
+        }
+    }
+    paths
 }
 
 fn recipients(to: &[String], broadcast: bool, topic: &str) -> Result<Recipients, Rejection> {
@@ -116,12 +132,28 @@ pub(crate) fn message(message: &MessageRecord) -> pb::Message {
     }
 }
 
+/// The topics that a FollowTopics names in a field, none twice.
+pub(crate) fn topics(field: &'static str, names: &[String]) -> Result<Vec<TopicName>, Rejection> {
+    at_most(field, names.len(), limits::TOPICS_PER_PEER)?;
+    let names: Result<BTreeSet<_>, _> = names.iter().map(|name| TopicName::parse(name)).collect();
+    in_field(field, names).map(Vec::from_iter)
+}
+
 /// What is known of one recipient; with since when it is offline, if it is.
 pub(crate) fn delivery(peer: &PeerName, offline_since: Option<WallTime>) -> pb::Delivery {
     let status = match offline_since {
         None => pb::DeliveryStatus::Queued,
         Some(_) => pb::DeliveryStatus::Offline,
     };
+    arrived(peer, status, offline_since)
+}
+
+/// As [`delivery`], of a recipient to whom the message has come.
+pub(crate) fn arrived(
+    peer: &PeerName,
+    status: pb::DeliveryStatus,
+    offline_since: Option<WallTime>,
+) -> pb::Delivery {
     pb::Delivery {
         peer: peer.to_string(),
         status: status.into(),

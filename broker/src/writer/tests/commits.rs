@@ -7,7 +7,7 @@ use mesh_core::rejection::Rejection;
 use mesh_core::revision::Revision;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Bench, acknowledge, by, key, lock, now_or_never, open, put, send, with_id};
+use super::{Bench, acknowledge, by, key, lock, now_or_never, open, put, release_all, send, with_id};
 use crate::queue::CallError;
 use crate::store::{Fault, MAX_BATCH_OPS, MemoryDisk};
 use crate::writer::{self, WriterConfig};
@@ -15,7 +15,7 @@ use crate::writer::{self, WriterConfig};
 const FAULTS: [Fault; 4] = [Fault::Refused, Fault::AnswerLost, Fault::CrashBefore, Fault::CrashAfter];
 
 fn forget(at: &str) -> Command {
-    Command::Delete(Delete { scope: None, key: key(at), precondition: Precondition::Any })
+    Command::Delete(Delete { scope: None, key: key(at), precondition: Precondition::Any, fence: None })
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn nothing_is_answered_or_shown_before_the_commit() {
     let before = bench.seen.view.revision();
     let mut written = bench.submit(by(session, put("a", "1")));
     let mut refused = bench.submit(by(session, forget("b")));
-    let mut unchanged = bench.submit(by(session, Command::Release { targets: Vec::new() }));
+    let mut unchanged = bench.submit(by(session, release_all()));
     for answer in [&mut written, &mut refused, &mut unchanged] {
         assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
     }

@@ -47,7 +47,9 @@ fn read(bench: &Bench, from: Revision) -> Result<Vec<u64>, ReadError> {
 
 fn is_stored(bench: &Bench, revision: u64) -> bool {
     let value = bench.store.get(&records::log_key(Revision(revision))).unwrap();
-    value.is_some_and(|value| records::decode_log(&value).unwrap().revision.0 == revision)
+    value.is_some_and(|value| {
+        records::decode_log(&value).unwrap().is_some_and(|log| log.revision.0 == revision)
+    })
 }
 
 #[test]

@@ -16,30 +16,18 @@ const GRACE: Millis = Millis(500);
 /// How sessions ended, in order.
 fn ends(bench: &Bench) -> Vec<(SessionId, LeaveCause)> {
     let events = bench.log().into_iter().flat_map(|log| log.events.clone());
-    let end = |event| match event {
-        Event::PeerLeft { session, cause, .. } => Some((session, cause)),
-        Event::PeerJoined { .. }
-        | Event::PeerUpdated { .. }
-        | Event::StateChanged { .. }
-        | Event::StateDeleted { .. }
-        | Event::FileLocked { .. }
-        | Event::FileUnlocked { .. }
-        | Event::MessageSent { .. } => None,
+    let end = |event| {
+        let Event::PeerLeft { session, cause, .. } = event else { return None };
+        Some((session, cause))
     };
     events.filter_map(end).collect()
 }
 
 fn unlocks(bench: &Bench) -> Vec<UnlockCause> {
     let events = bench.log().into_iter().flat_map(|log| log.events.clone());
-    let cause = |event| match event {
-        Event::FileUnlocked { cause, .. } => Some(cause),
-        Event::PeerJoined { .. }
-        | Event::PeerUpdated { .. }
-        | Event::PeerLeft { .. }
-        | Event::StateChanged { .. }
-        | Event::StateDeleted { .. }
-        | Event::FileLocked { .. }
-        | Event::MessageSent { .. } => None,
+    let cause = |event| {
+        let Event::FileUnlocked { cause, .. } = event else { return None };
+        Some(cause)
     };
     events.filter_map(cause).collect()
 }

@@ -1,12 +1,15 @@
-use super::{Mesh, name, scope, to};
-use crate::command::Command;
+use super::{Mesh, name, scope, target, to, topic};
+use crate::command::{Command, Send};
+use crate::event::Event;
+use crate::id::{MessageId, ScopeId};
 use crate::limits;
 use crate::outcome::Outcome;
-use crate::record::Recipients;
+use crate::record::{Intent, Recipients};
 use crate::rejection::Rejection;
 use crate::revision::Revision;
 use crate::state::PageSize;
-use crate::time::Millis;
+use crate::state::messages::{Receipt, Receipts};
+use crate::time::{Millis, WallTime};
 
 fn acknowledge(up_to: Revision) -> Command {
     Command::Acknowledge { up_to }
@@ -33,7 +36,7 @@ fn the_answer_says_who_is_offline_since_when() {
     let Ok(Outcome::Sent { deliveries, online, .. }) = mesh.send(ann, to(&["bob", "cat"])) else {
         panic!("refused")
     };
-    let since = Some(crate::time::WallTime(700));
+    let since = Some(WallTime(700));
     assert_eq!((deliveries, online), (vec![(name("bob"), since), (name("cat"), None)], 1));
 }
 
@@ -43,7 +46,6 @@ fn a_full_inbox_takes_no_more_direct_mail_until_some_is_read() {
     let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
     mesh.join("cat");
     for _ in 0..limits::INBOX {
-        // A second recipient keeps the message stored when bob has read it.
         mesh.send(ann, to(&["bob", "cat"])).unwrap();
     }
     let full = Err(Rejection::InboxFull { name: name("bob") });
@@ -66,31 +68,6 @@ fn a_cursor_never_moves_back_nor_ahead_of_the_mesh() {
     assert_eq!(mesh.by(bob, acknowledge(Revision(1))), read);
     let ahead = mesh.by(bob, acknowledge(mesh.state.revision().next()));
     assert!(matches!(ahead, Err(Rejection::InvalidField { field: "up_to_revision", .. })));
-}
-
-#[test]
-fn a_message_is_deleted_once_all_recipients_have_read_it() {
-    let mut mesh = Mesh::default();
-    let (ann, bob, cat) = (mesh.join("ann"), mesh.join("bob"), mesh.join("cat"));
-    mesh.send(ann, to(&["bob", "cat"])).unwrap();
-    let newest = mesh.state.revision();
-    mesh.by(bob, acknowledge(newest)).unwrap();
-    assert_eq!((mesh.state.messages.count(), mesh.unread("bob"), mesh.unread("cat")), (1, 0, 1));
-    mesh.by(cat, acknowledge(newest)).unwrap();
-    assert_eq!(mesh.state.messages.count(), 0);
-}
-
-#[test]
-fn one_acknowledgement_deletes_only_so_many_messages_and_bytes() {
-    let mut mesh = Mesh::default();
-    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
-    for _ in 0..60 {
-        mesh.send(ann, to(&["bob"])).unwrap();
-    }
-    mesh.by(bob, acknowledge(mesh.state.revision())).unwrap();
-    assert_eq!((mesh.unread("bob"), mesh.state.messages.count()), (0, 10));
-    mesh.pass(limits::MESSAGE_RETENTION);
-    assert_eq!(mesh.state.messages.count(), 0, "the rest goes when it expires");
 }
 
 #[test]
@@ -119,32 +96,202 @@ fn a_scope_keeps_its_newest_broadcasts() {
 }
 
 #[test]
-fn a_free_slot_between_others_is_used_again_after_a_restart() {
+fn an_inbox_is_all_that_is_for_a_peer_in_one_order() {
     let mut mesh = Mesh::default();
     let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
     mesh.join("cat");
-    for who in ["cat", "bob", "cat"] {
-        mesh.send(ann, to(&[who])).unwrap();
+    let follow = Command::Follow { follow: vec![topic("#a"), topic("#b")], unfollow: Vec::new() };
+    mesh.by(bob, follow).unwrap();
+    let kinds = [
+        to(&["bob"]),
+        Recipients::Topic(topic("#b")),
+        Recipients::Broadcast,
+        to(&["cat"]),
+        Recipients::Topic(topic("#a")),
+        Recipients::Topic(topic("#notes")),
+        Recipients::Topic(topic("#other")),
+    ];
+    let mut expected = Vec::new();
+    for kind in kinds.iter().chain(&kinds).chain(&kinds) {
+        mesh.send(ann, kind.clone()).unwrap();
+        // What bob sends himself is not for him.
+        let own = if matches!(kind, Recipients::Direct(_)) { to(&["ann"]) } else { kind.clone() };
+        mesh.send(bob, own).unwrap();
+        if *kind != to(&["cat"]) && *kind != Recipients::Topic(topic("#other")) {
+            expected.push((mesh.state.revision().0 - 1, kind.clone()));
+        }
     }
-    mesh.by(bob, acknowledge(mesh.state.revision())).unwrap();
+    let shown = |mesh: &Mesh, after: u64, items: usize| {
+        let bob = mesh.state.peers.get(&scope(), &name("bob")).unwrap();
+        let (inbox, more) = mesh.state.messages.inbox(bob, Revision(after), PageSize::of(items));
+        (inbox.iter().map(|m| (m.revision.0, m.to.clone())).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(shown(&mesh, 0, 100), (expected.clone(), false));
+    assert_eq!(shown(&mesh, 0, 4), (expected[..4].to_vec(), true));
+    assert_eq!(shown(&mesh, expected[3].0, 100), (expected[4..].to_vec(), false));
+    assert_eq!(mesh.unread("bob"), 15);
     mesh.restart();
-    for count in [3, 4] {
-        mesh.send(ann, to(&["cat"])).unwrap();
-        assert_eq!(mesh.state.messages.count(), count, "no message is put in the place of another");
-    }
-    mesh.restart();
-    assert_eq!(mesh.unread("cat"), 4);
+    assert_eq!(shown(&mesh, 0, 100), (expected, false));
 }
 
 #[test]
-fn unread_mail_expires_after_its_retention_and_not_before() {
+fn the_same_message_again_is_a_duplicate_and_another_under_its_id_is_refused() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.join("cat");
+    let first = mesh.message(to(&["bob", "cat"]));
+    let Ok(Outcome::Sent { revision, duplicate: false, .. }) = mesh.by(ann, Command::Send(first.clone()))
+    else {
+        panic!("refused")
+    };
+    mesh.by(bob, Command::Leave).unwrap();
+    mesh.events();
+    let mentions = Send { paths: vec![target("src/a.rs")], ..first.clone() };
+    let other_order = Send { to: to(&["cat", "bob"]), ..first.clone() };
+    for same in [first.clone(), mentions, other_order] {
+        let Ok(Outcome::Sent { id, deliveries, online, revision: again, duplicate }) =
+            mesh.by(ann, Command::Send(same))
+        else {
+            panic!("refused")
+        };
+        assert_eq!((id, online, again, duplicate), (first.id, 1, revision, true));
+        assert_eq!(deliveries.len(), 2, "with what is known by now");
+    }
+    assert_eq!(mesh.events(), []);
+    let others = [
+        Send { to: to(&["bob"]), ..first.clone() },
+        Send { to: Recipients::Broadcast, ..first.clone() },
+        Send { body: "bye".into(), ..first.clone() },
+        Send { reply_to: Some(first.id), ..first.clone() },
+        Send { intent: Intent::Ack, ..first.clone() },
+        Send { urgent: true, ..first.clone() },
+    ];
+    for other in others {
+        assert_eq!(mesh.by(ann, Command::Send(other)), Err(Rejection::MessageIdReused));
+    }
+    let bob = mesh.join("bob");
+    let of_bob = Send { to: to(&["cat"]), ..first.clone() };
+    assert_eq!(mesh.by(bob, Command::Send(of_bob)), Err(Rejection::MessageIdReused));
+    mesh.restart();
+    let again = mesh.by(ann, Command::Send(first));
+    assert!(matches!(again, Ok(Outcome::Sent { duplicate: true, .. })), "after a restart too: {again:?}");
+}
+
+#[test]
+fn a_full_inbox_does_not_refuse_a_duplicate() {
     let mut mesh = Mesh::default();
     let ann = mesh.join("ann");
     mesh.join("bob");
-    mesh.send(ann, to(&["bob"])).unwrap();
-    mesh.pass(Millis(limits::MESSAGE_RETENTION.0 - 1));
-    mesh.restart();
-    assert_eq!(mesh.unread("bob"), 1);
-    mesh.pass(Millis(1));
-    assert_eq!(mesh.unread("bob"), 0);
+    let first = mesh.message(to(&["bob"]));
+    mesh.by(ann, Command::Send(first.clone())).unwrap();
+    for _ in 1..limits::INBOX {
+        mesh.send(ann, to(&["bob"])).unwrap();
+    }
+    assert_eq!(mesh.send(ann, to(&["bob"])), Err(Rejection::InboxFull { name: name("bob") }));
+    assert!(mesh.by(ann, Command::Send(first)).is_ok());
+}
+
+#[test]
+fn the_event_says_whom_a_message_is_for_and_what_it_mentions() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.events();
+    let root = MessageId(mesh.id());
+    let message = Send {
+        reply_to: Some(root),
+        paths: vec![target("src/a.rs")],
+        ..mesh.message(Recipients::Topic(topic("#a")))
+    };
+    mesh.by(ann, Command::Send(message)).unwrap();
+    let events = mesh.events();
+    let [Event::MessageSent { to, thread, paths, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(*to, Recipients::Topic(topic("#a")));
+    assert_eq!((*thread, &paths[..]), (Some(root), &[target("src/a.rs")][..]));
+}
+
+#[test]
+fn messages_that_mention_a_target_are_each_told_once() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.join("bob");
+    let table: [&[&str]; 5] =
+        [&["src/a.rs", "src/b.rs"], &["src/"], &["doc/x"], &[], &["src/a.rs", "src/a.rs"]];
+    let mut sent = Vec::new();
+    for mentioned in table {
+        let paths = mentioned.iter().map(|path| target(path)).collect();
+        let message = Send { paths, ..mesh.message(to(&["bob"])) };
+        mesh.by(ann, Command::Send(message)).unwrap();
+        sent.push(mesh.state.revision());
+    }
+    let about = |mesh: &Mesh, path: &str| {
+        let mut found: Vec<_> =
+            mesh.state.messages.about(&scope(), &target(path)).map(|message| message.revision).collect();
+        found.sort();
+        found.iter().map(|at| sent.iter().position(|sent| sent == at).unwrap()).collect::<Vec<_>>()
+    };
+    for restarted in [false, true] {
+        if restarted {
+            mesh.restart();
+        }
+        assert_eq!(about(&mesh, "src/"), [0, 1, 4]);
+        assert_eq!(about(&mesh, "src/a.rs"), [0, 1, 4]);
+        assert_eq!(about(&mesh, "src/c.rs"), [1]);
+        assert_eq!(about(&mesh, "/"), [0, 1, 2, 4]);
+        assert_eq!(about(&mesh, "doc/y"), Vec::<usize>::new());
+    }
+    assert_eq!(mesh.state.messages.about(&ScopeId::global(), &target("/")).count(), 0);
+    mesh.pass(limits::MESSAGE_RETENTION);
+    assert_eq!(mesh.state.messages.about(&scope(), &target("/")).count(), 0);
+}
+
+#[test]
+fn receipts_say_who_has_read_a_message() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    let cat = mesh.join("cat");
+    mesh.by(bob, Command::Follow { follow: vec![topic("#a")], unfollow: Vec::new() }).unwrap();
+    let mut ids = Vec::new();
+    for kind in [to(&["cat", "bob"]), Recipients::Broadcast, Recipients::Topic(topic("#a"))] {
+        let message = mesh.message(kind);
+        ids.push(message.id);
+        mesh.by(ann, Command::Send(message)).unwrap();
+    }
+    mesh.by(cat, Command::Follow { follow: vec![topic("#a")], unfollow: Vec::new() }).unwrap();
+    mesh.by(bob, acknowledge(mesh.state.revision())).unwrap();
+    mesh.pass(Millis(9));
+    mesh.by(cat, Command::Leave).unwrap();
+    mesh.join("dan");
+    let receipts = |mesh: &Mesh, at: usize| mesh.state.receipts(mesh.state.messages.by_id(ids[at]).unwrap());
+    let away = Receipt::Unread { offline_since: Some(WallTime(9)) };
+    let expected = [
+        (vec![(name("cat"), away), (name("bob"), Receipt::Read)], 1, 2),
+        (vec![(name("bob"), Receipt::Read), (name("cat"), away), (name("dan"), Receipt::Read)], 2, 3),
+        (vec![(name("bob"), Receipt::Read)], 1, 1),
+    ];
+    for (at, (deliveries, read, recipients)) in expected.into_iter().enumerate() {
+        assert_eq!(receipts(&mesh, at), Receipts { deliveries, read, recipients });
+    }
+    let cat = mesh.join("cat");
+    let here = (name("cat"), Receipt::Unread { offline_since: None });
+    assert_eq!(receipts(&mesh, 0).deliveries[0], here);
+    mesh.by(cat, acknowledge(mesh.state.revision())).unwrap();
+    assert_eq!((receipts(&mesh, 0).read, receipts(&mesh, 1).read), (2, 3));
+}
+
+#[test]
+fn receipts_of_a_broadcast_name_only_so_many_peers() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    for at in 0..limits::DELIVERIES_SHOWN + 5 {
+        mesh.join(&format!("p{at}"));
+    }
+    let message = mesh.message(Recipients::Broadcast);
+    let id = message.id;
+    let Ok(Outcome::Sent { deliveries, online, .. }) = mesh.by(ann, Command::Send(message)) else {
+        panic!("refused")
+    };
+    assert_eq!((deliveries.len(), online as usize), (limits::DELIVERIES_SHOWN, limits::DELIVERIES_SHOWN + 5));
+    let receipts = mesh.state.receipts(mesh.state.messages.by_id(id).unwrap());
+    assert_eq!(receipts.deliveries.len(), limits::DELIVERIES_SHOWN);
+    assert_eq!((receipts.read, receipts.recipients as usize), (0, limits::DELIVERIES_SHOWN + 5));
 }

@@ -1,0 +1,67 @@
+//! What is known about a path on the wire.
+
+use std::sync::Arc;
+
+use mesh_core::limits;
+use mesh_core::record::{EntryRecord, LockRecord, MessageRecord, TouchRecord};
+use mesh_proto::v1 as pb;
+
+use super::locks::{LockStatus, lock};
+use super::{entries, messages, timestamp};
+
+/// A lock on a subject, with its contract.
+pub(crate) fn intent(
+    held: &LockRecord,
+    status: LockStatus,
+    contract: Option<&Arc<EntryRecord>>,
+) -> pb::Intent {
+    pb::Intent { lock: Some(lock(held, status)), contract: contract.map(|contract| entry(contract)) }
+}
+
+/// An entry with as much of its value as is shown.
+pub(crate) fn entry(record: &EntryRecord) -> pb::Entry {
+    let mut entry = entries::entry(record);
+    entry.value.truncate(shown(&entry.value));
+    entry
+}
+
+/// A message with as much of its body as is shown.
+pub(crate) fn message(record: &MessageRecord) -> pb::Message {
+    let mut message = messages::message(record);
+    message.body.truncate(shown(&message.body));
+    message
+}
+
+/// How many bytes of a text are shown: whole characters.
+fn shown(text: &str) -> usize {
+    let most = text.len().min(limits::ABOUT_BYTES);
+    (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+}
+
+/// What a peer has done to a file.
+pub(crate) fn activity(touch: &TouchRecord) -> pb::FileActivity {
+    pb::FileActivity {
+        path: touch.path.to_string(),
+        peer: touch.peer.to_string(),
+        branch: touch.branch.clone(),
+        worktree: touch.worktree.clone(),
+        read_time: touch.read.map(|time| timestamp(time.wall)),
+        edit_time: touch.edit.map(|time| timestamp(time.wall)),
+        read_revision: touch.read.map_or(0, |time| time.revision.0),
+        edit_revision: touch.edit.map_or(0, |time| time.revision.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(shown("short"), 5);
+        assert_eq!(shown(&"a".repeat(5_000)), 4_096);
+        let uneven = format!("a{}", "é".repeat(2_500));
+        assert_eq!(shown(&uneven), 4_095);
+        assert!(uneven.is_char_boundary(4_095));
+    }
+}

@@ -1,0 +1,156 @@
+//! Sending, waiting for a reply, and what is known of a message's way.
+
+use std::sync::Arc;
+
+use mesh_core::command::Command;
+use mesh_core::event::Event;
+use mesh_core::id::{MessageId, SessionId};
+use mesh_core::outcome::Outcome;
+use mesh_core::record::{Intent, LogRecord, MessageRecord, PeerKey};
+use mesh_core::revision::Revision;
+use mesh_core::state::messages::Receipt;
+use mesh_core::time::Millis;
+use mesh_core::{Rejection, limits};
+use mesh_proto::v1 as pb;
+
+use super::wait::{Waiting, Woken};
+use crate::queue::Reply;
+use crate::service::auth::Caller;
+use crate::service::convert::{messages as convert, request_key, span};
+use crate::service::status::Refusal;
+use crate::service::{Mesh, misfit};
+
+pub(super) async fn send(
+    mesh: &Mesh,
+    caller: Caller,
+    mut request: pb::SendRequest,
+) -> Result<pb::SendResponse, Refusal> {
+    let session = caller.require_session()?;
+    let id = std::mem::take(&mut request.request_id);
+    let key = request_key("Send", &id, &request)?;
+    let command = Command::Send(convert::send(request)?);
+    let reply = mesh.submit(Some(session), key, command).await?;
+    let (answer, _) = sent(mesh, reply, "Send")?;
+    Ok(answer)
+}
+
+/// The answer to a message that was sent, and the message's id.
+fn sent(mesh: &Mesh, reply: Reply, call: &'static str) -> Result<(pb::SendResponse, MessageId), Refusal> {
+    let Outcome::Sent { id, deliveries, online, revision, duplicate } = reply.outcome else {
+        return Err(misfit(call));
+    };
+    let answer = pb::SendResponse {
+        header: mesh.header(reply.revision),
+        message_id: id.to_string(),
+        deliveries: deliveries.iter().map(|(peer, offline)| convert::delivery(peer, *offline)).collect(),
+        online_recipients: online,
+        duplicate,
+        revision: revision.0,
+    };
+    Ok((answer, id))
+}
+
+pub(super) async fn ask(
+    mesh: &Mesh,
+    caller: Caller,
+    request: pb::AskRequest,
+) -> Result<pb::AskResponse, Refusal> {
+    let session = caller.require_session()?;
+    let (longest, default) = limits::WAIT_CONDITION;
+    let wait = span("wait", request.wait, (Millis::ZERO, longest))?.unwrap_or(default);
+    let mut message = request.message.ok_or_else(|| Rejection::invalid("message", "is missing"))?;
+    let id = std::mem::take(&mut message.request_id);
+    // How long to wait is no part of what is asked: a repeat goes on waiting, for as long as it likes.
+    let key = request_key("Ask", &id, &message)?;
+    let asks = message.intent() == pb::MessageIntent::Unspecified;
+    let mut question = convert::send(message)?;
+    if asks {
+        question.intent = Intent::Request;
+    }
+    // There is a place to wait before anything is sent, and nothing that comes after is missed.
+    let waiting = Waiting::new(mesh, session, wait)?;
+    let reply = mesh.submit(Some(session), key, Command::Send(question)).await?;
+    let revision = reply.revision;
+    let (answer, id) = sent(mesh, reply, "Ask")?;
+    let reply = await_reply(mesh, session, id, waiting).await?;
+    Ok(pb::AskResponse {
+        header: mesh.header(reply.as_ref().map_or(revision, |reply| reply.revision)),
+        sent: Some(answer),
+        reply: reply.map(|reply| convert::message(&reply)),
+    })
+}
+
+/// The reply to a message; none when it does not come in time, or the message is no longer stored.
+async fn await_reply(
+    mesh: &Mesh,
+    session: SessionId,
+    question: MessageId,
+    mut waiting: Waiting<'_>,
+) -> Result<Option<Arc<MessageRecord>>, Refusal> {
+    let Some(question) = mesh.view.read().messages.by_id(question).cloned() else { return Ok(None) };
+    let answers = |log: &LogRecord| log.events.iter().any(|event| is_reply(event, question.id));
+    loop {
+        let reply = read_reply(mesh, session, &question)?;
+        if reply.is_some() {
+            return Ok(reply);
+        }
+        if waiting.next(answers).await? == Woken::TimeOver {
+            return read_reply(mesh, session, &question);
+        }
+    }
+}
+
+fn is_reply(event: &Event, question: MessageId) -> bool {
+    matches!(event, Event::MessageSent { reply_to, .. } if *reply_to == Some(question))
+}
+
+fn read_reply(
+    mesh: &Mesh,
+    session: SessionId,
+    question: &MessageRecord,
+) -> Result<Option<Arc<MessageRecord>>, Refusal> {
+    let state = mesh.view.read();
+    let peer = state.peers.live(session)?;
+    let reply = state.messages.reply_to(question).cloned();
+    mesh.shown.note(&state, peer, reply.as_slice());
+    Ok(reply)
+}
+
+pub(super) fn receipts(
+    mesh: &Mesh,
+    caller: &Caller,
+    request: &pb::GetReceiptsRequest,
+) -> Result<pb::GetReceiptsResponse, Refusal> {
+    let session = caller.require_session()?;
+    let id = MessageId::parse("message_id", &request.message_id)?;
+    let (revision, message, receipts) = {
+        let state = mesh.view.read();
+        let peer = state.peers.live(session)?;
+        let message = state.messages.by_id(id).cloned();
+        let is_own = |message: &Arc<MessageRecord>| message.from == peer.name && message.scope == peer.scope;
+        let message = message.filter(is_own).ok_or(Rejection::MessageNotFound { id })?;
+        let receipts = state.receipts(&message);
+        (state.revision(), message, receipts)
+    };
+    let delivery = |(name, receipt)| {
+        let key = PeerKey { scope: message.scope.clone(), name };
+        delivery(mesh, &key, receipt, message.revision)
+    };
+    Ok(pb::GetReceiptsResponse {
+        header: mesh.header(revision),
+        deliveries: receipts.deliveries.into_iter().map(delivery).collect(),
+        read: receipts.read,
+        recipients: receipts.recipients,
+    })
+}
+
+/// What is known of one recipient: what the state tells, and whether the message was in an answer to it.
+fn delivery(mesh: &Mesh, peer: &PeerKey, receipt: Receipt, message: Revision) -> pb::Delivery {
+    match receipt {
+        Receipt::Read => convert::arrived(&peer.name, pb::DeliveryStatus::Read, None),
+        Receipt::Unread { offline_since } if mesh.shown.has(peer, message) => {
+            convert::arrived(&peer.name, pb::DeliveryStatus::Delivered, offline_since)
+        }
+        Receipt::Unread { offline_since } => convert::delivery(&peer.name, offline_since),
+    }
+}

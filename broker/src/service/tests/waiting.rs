@@ -1,0 +1,376 @@
+//! Waiting for locks, as clients see it: granted, given up, gone, and back after a restart.
+
+use std::pin::Pin;
+
+use super::*;
+use mesh_core::time::Millis;
+use pb::event::Event;
+
+type Waiting = Pin<Box<dyn Future<Output = Result<pb::AcquireLocksResponse, Status>> + Send>>;
+
+fn request(paths: &[&str], id: &str) -> pb::AcquireLocksRequest {
+    let wait = seconds(3_600);
+    pb::AcquireLocksRequest { paths: texts(paths), wait, request_id: id.into(), ..Default::default() }
+}
+
+/// A call that waits, and does nothing unless it is polled.
+fn call(caller: &Caller, request: pb::AcquireLocksRequest) -> Waiting {
+    let mut client = caller.locks();
+    Box::pin(async move { Ok(client.acquire_locks(request).await?.into_inner()) })
+}
+
+/// The peers that wait, in the order of the queue.
+async fn queue(broker: &Broker) -> Vec<String> {
+    let request = pb::ListLockWaitersRequest { scope: SCOPE.into(), ..Default::default() };
+    let answer = broker.nobody().locks().list_lock_waiters(request).await.unwrap().into_inner();
+    answer.waiters.into_iter().map(|waiter| waiter.peer).collect()
+}
+
+/// Until these wait.
+async fn until_queued(broker: &Broker, peers: &[&str]) {
+    soon(async {
+        while queue(broker).await != peers {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Polls a call until these wait, and no further.
+async fn queued(broker: &Broker, call: &mut Waiting, peers: &[&str]) {
+    tokio::select! {
+        biased;
+        answer = call => panic!("answered before it waited: {answer:?}"),
+        () = until_queued(broker, peers) => {}
+    }
+}
+
+/// What happened after a revision, once there is an event of the kind.
+async fn events_up_to(broker: &Broker, after: u64, kind: pb::EventType) -> Vec<Event> {
+    soon(async {
+        loop {
+            let request = pb::ListEventsRequest { start_revision: after + 1, ..Default::default() };
+            let answer = broker.nobody().events().list_events(request).await.unwrap().into_inner();
+            let events = answer.batches.into_iter().flat_map(|batch| batch.events);
+            let events: Vec<Event> = events.filter_map(|event| event.event).collect();
+            if events.iter().any(|event| kind_of(event) == kind) {
+                return events;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+fn kind_of(event: &Event) -> pb::EventType {
+    match event {
+        Event::LockQueued(_) => pb::EventType::LockQueued,
+        Event::LockWaitEnded(_) => pb::EventType::LockWaitEnded,
+        Event::FileLocked(_) => pb::EventType::FileLocked,
+        Event::FileUnlocked(_) => pb::EventType::FileUnlocked,
+        _ => pb::EventType::Unspecified,
+    }
+}
+
+async fn release(caller: &Caller) {
+    caller.locks().release_locks(pb::ReleaseLocksRequest::default()).await.unwrap();
+}
+
+fn paths(answer: &pb::AcquireLocksResponse) -> Vec<&str> {
+    assert_eq!(answer.conflicts, []);
+    answer.locks.iter().map(|lock| lock.path.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_granted_when_its_way_is_free_all_of_it_in_the_order_asked() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut waiting = call(&lynx, request(&["b", "a", "b"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    release(&fox).await;
+    let granted = soon(waiting).await.unwrap();
+    assert_eq!(paths(&granted), ["b", "a"]);
+    assert_ne!(granted.ticket, 0);
+    assert!(granted.locks.iter().all(|lock| lock.ticket == granted.ticket && lock.holder == "bold-lynx"));
+    assert!(granted.locks.iter().all(|lock| lock.fencing_token <= revision(&granted.header)));
+    assert_eq!(queue(&broker).await, [""; 0]);
+    assert_eq!(broker.mesh.waits.count(), 0);
+}
+
+#[tokio::test]
+async fn nobody_waits_where_nothing_is_in_the_way() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let granted = soon(call(&fox, request(&["a"], ""))).await.unwrap();
+    assert_eq!((paths(&granted), granted.ticket), (vec!["a"], 0));
+}
+
+#[tokio::test]
+async fn a_request_is_granted_when_the_lock_in_the_way_expires() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    let brief = pb::AcquireLocksRequest { paths: texts(&["a"]), ttl: seconds(10), ..Default::default() };
+    fox.locks().acquire_locks(brief).await.unwrap();
+    let mut waiting = call(&lynx, request(&["a"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    broker.mesh.clock.advance(Millis::seconds(11));
+    // The writer looks at its clock when it has something to do.
+    lynx.put("k", "v").await;
+    assert_eq!(paths(&soon(waiting).await.unwrap()), ["a"]);
+}
+
+#[tokio::test]
+async fn those_who_wait_are_served_in_their_order() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    let owl = broker.join("calm-owl").await;
+    fox.lock(&["src/"]).await;
+    let mut first = call(&lynx, request(&["src/a"], ""));
+    queued(&broker, &mut first, &["bold-lynx"]).await;
+    let mut second = call(&owl, request(&["src/"], ""));
+    queued(&broker, &mut second, &["bold-lynx", "calm-owl"]).await;
+    release(&fox).await;
+    assert_eq!(paths(&soon(first).await.unwrap()), ["src/a"]);
+    queued(&broker, &mut second, &["calm-owl"]).await;
+    let refused = fox.lock(&["src/b"]).await;
+    let earlier = refused.conflicts[0].waiter.as_ref().unwrap();
+    assert_eq!((earlier.peer.as_str(), &earlier.paths), ("calm-owl", &texts(&["src/"])));
+    release(&lynx).await;
+    assert_eq!(paths(&soon(second).await.unwrap()), ["src/"]);
+}
+
+#[tokio::test]
+async fn when_its_time_is_over_a_request_is_told_what_is_in_the_way() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut waiting = call(&lynx, request(&["a", "b"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    let ticket = broker.revision();
+    broker.mesh.clock.advance(Millis::seconds(3_601));
+    fox.locks().renew_locks(pb::RenewLocksRequest::default()).await.unwrap_err();
+    fox.lock(&["a"]).await;
+    let refused = soon(waiting).await.unwrap();
+    assert_eq!(refused.ticket, ticket);
+    match refused.conflicts.as_slice() {
+        [conflict] => assert_eq!(conflict.lock.as_ref().unwrap().holder, "amber-fox"),
+        // The lock was over before the wait.
+        [] => assert_eq!(paths(&refused), ["a", "b"]),
+        more => panic!("{more:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_leaves_the_queue() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut waiting = call(&lynx, request(&["a"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    let queued_at = broker.revision();
+    drop(waiting);
+    let events = events_up_to(&broker, queued_at, pb::EventType::LockWaitEnded).await;
+    let [Event::LockWaitEnded(ended)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((ended.ticket, ended.cause()), (queued_at, pb::WaitEndCause::Cancelled));
+    assert_eq!(queue(&broker).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_before_it_is_queued_leaves_nothing_behind() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let before = broker.revision();
+    let once = |mut waiting: Waiting| async move {
+        tokio::select! {
+            biased;
+            answer = &mut waiting => panic!("answered at once: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+    };
+    once(call(&lynx, request(&["a"], "r1"))).await;
+    let events = events_up_to(&broker, before, pb::EventType::LockWaitEnded).await;
+    assert!(matches!(events.as_slice(), [Event::LockQueued(_), Event::LockWaitEnded(_)]), "{events:?}");
+
+    let before = broker.revision();
+    once(call(&lynx, request(&["free"], ""))).await;
+    let events = events_up_to(&broker, before, pb::EventType::FileUnlocked).await;
+    assert!(matches!(events.as_slice(), [Event::FileLocked(_), Event::FileUnlocked(_)]), "{events:?}");
+
+    once(call(&lynx, request(&["kept"], "r2"))).await;
+    let granted = soon(call(&lynx, request(&["kept"], "r2"))).await.unwrap();
+    assert_eq!(paths(&granted), ["kept"], "a repeat is told of the first grant");
+    assert_ne!(granted.locks[0].remaining, seconds(0), "and it is held");
+}
+
+#[tokio::test]
+async fn what_is_granted_to_a_caller_that_is_gone_is_given_back() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut waiting = call(&lynx, request(&["a"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    release(&fox).await;
+    let granted_at = broker.revision();
+    drop(waiting);
+    let events = events_up_to(&broker, granted_at, pb::EventType::FileUnlocked).await;
+    let [Event::FileUnlocked(ended)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((ended.holder.as_str(), ended.cause()), ("bold-lynx", pb::UnlockCause::Released));
+    assert_eq!(paths(&fox.lock(&["a"]).await), ["a"]);
+}
+
+#[tokio::test]
+async fn a_repeat_goes_on_waiting_and_the_call_before_it_may_go() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut first = call(&lynx, request(&["a"], "r"));
+    queued(&broker, &mut first, &["bold-lynx"]).await;
+    let mut again = call(&lynx, request(&["a"], "r"));
+    soon(async {
+        while broker.mesh.waits.count() < 2 {
+            queued(&broker, &mut again, &["bold-lynx"]).await;
+        }
+    })
+    .await;
+    // The repeat has its answer from the writer, and waits under the same ticket.
+    for _ in 0..100 {
+        queued(&broker, &mut again, &["bold-lynx"]).await;
+    }
+    drop(first);
+    for _ in 0..100 {
+        queued(&broker, &mut again, &["bold-lynx"]).await;
+    }
+    release(&fox).await;
+    let granted = soon(again).await.unwrap();
+    assert_eq!(paths(&granted), ["a"]);
+    let late = soon(call(&lynx, request(&["a"], "r"))).await.unwrap();
+    assert_eq!((late.locks[0].fencing_token, late.ticket), (granted.locks[0].fencing_token, granted.ticket));
+}
+
+#[tokio::test]
+async fn a_repeat_after_the_call_was_given_up_waits_anew() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut first = call(&lynx, request(&["a"], "r"));
+    queued(&broker, &mut first, &["bold-lynx"]).await;
+    let ticket = broker.revision();
+    drop(first);
+    until_queued(&broker, &[]).await;
+    let mut again = call(&lynx, request(&["a"], "r"));
+    queued(&broker, &mut again, &["bold-lynx"]).await;
+    release(&fox).await;
+    let granted = soon(again).await.unwrap();
+    assert_eq!(paths(&granted), ["a"]);
+    assert!(granted.ticket > ticket);
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_keeps_the_places_and_the_next_one_goes_on() {
+    let disk = MemoryDisk::new();
+    let broker = Broker::on(&disk, WriterConfig::default());
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut waiting = call(&lynx, request(&["a"], "r"));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    let mut cut_off = call(&lynx, request(&["a"], "r"));
+    queued(&broker, &mut cut_off, &["bold-lynx"]).await;
+    let ticket = broker.revision();
+    broker.mesh.shutdown.cancel();
+    assert_eq!(reason(soon(waiting).await), "DRAINING");
+    drop(cut_off);
+    disk.crash();
+
+    let next = Broker::on(&disk, WriterConfig::default());
+    let (fox, lynx) = (next.with_token(&fox.token), next.with_token(&lynx.token));
+    assert_eq!(queue(&next).await, ["bold-lynx"]);
+    let mut again = call(&lynx, request(&["a"], "r"));
+    for _ in 0..100 {
+        queued(&next, &mut again, &["bold-lynx"]).await;
+    }
+    release(&fox).await;
+    let granted = soon(again).await.unwrap();
+    assert_eq!((paths(&granted), granted.ticket), (vec!["a"], ticket));
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_its_session() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    let mut waiting = call(&lynx, request(&["a"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    lynx.leave().await;
+    assert_eq!(reason(soon(waiting).await), "SESSION_EXPIRED");
+    until_queued(&broker, &[]).await;
+}
+
+#[tokio::test]
+async fn a_circle_of_those_who_wait_is_refused() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    lynx.lock(&["b"]).await;
+    let mut waiting = call(&lynx, request(&["a"], ""));
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    let (code, reason, metadata) = refusal(soon(call(&fox, request(&["b"], ""))).await);
+    assert_eq!((code, reason.as_str()), (Code::Aborted, "DEADLOCK"));
+    assert_eq!(metadata, [("cycle".to_owned(), "amber-fox > bold-lynx > amber-fox".to_owned())]);
+    assert_eq!(broker.mesh.waits.count(), 1, "the one that waits");
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_calls_that_wait() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let open: Vec<_> =
+        (0..mesh_core::limits::WAITING_CALLS).map(|_| broker.mesh.waits.open().unwrap()).collect();
+    let refused = soon(call(&fox, request(&["a"], ""))).await;
+    assert_eq!(reason(refused), "LIMIT_REACHED");
+    let condition = pb::PeerCondition { name: "nobody".into(), gone: false };
+    let condition = Some(pb::wait_condition::Condition::Peer(condition));
+    let conditions = vec![pb::WaitCondition { condition }];
+    let wait = pb::WaitRequest { conditions, ..Default::default() };
+    assert_eq!(reason(fox.events().wait(wait.clone()).await), "LIMIT_REACHED");
+    fox.lock(&["a"]).await;
+    let now = pb::WaitRequest { timeout: seconds(0), ..wait };
+    assert!(!fox.events().wait(now).await.unwrap().into_inner().met, "who does not wait is not counted");
+    drop(open);
+    soon(call(&fox, request(&["a"], ""))).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_that_wait_are_listed_by_what_they_want() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["src/"]).await;
+    let mode = pb::LockMode::Shared.into();
+    let why = pb::AcquireLocksRequest { mode, reason: "to read".into(), ..request(&["src/a", "b"], "") };
+    let mut waiting = call(&lynx, why);
+    queued(&broker, &mut waiting, &["bold-lynx"]).await;
+    let list = |path: &str| pb::ListLockWaitersRequest { path: path.into(), ..Default::default() };
+    let found = lynx.locks().list_lock_waiters(list("src/")).await.unwrap().into_inner();
+    let [waiter] = found.waiters.as_slice() else { panic!("{found:?}") };
+    assert_eq!((waiter.scope.as_str(), waiter.ticket), (SCOPE, broker.revision()));
+    assert_eq!((&waiter.paths, waiter.mode()), (&texts(&["src/a", "b"]), pb::LockMode::Shared));
+    assert_eq!(waiter.reason, "to read");
+    assert!((3_590..=3_600).contains(&waiter.remaining.unwrap().seconds));
+    assert_eq!(lynx.locks().list_lock_waiters(list("c")).await.unwrap().into_inner().waiters, []);
+    assert_eq!(field(lynx.locks().list_lock_waiters(list("../c")).await), "path");
+    assert_eq!(field(broker.nobody().locks().list_lock_waiters(list("")).await), "scope");
+}
