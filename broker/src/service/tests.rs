@@ -5,16 +5,16 @@ mod events;
 mod limits;
 mod locks;
 mod messages;
-mod paths;
 mod overwrites;
+mod paths;
 mod peers;
 mod router;
 mod search;
 mod socket;
 mod state;
+mod topics;
 mod wait;
 mod waiting;
-mod topics;
 mod watch;
 
 use std::path::PathBuf;
