@@ -1,25 +1,36 @@
 //! `meshctl forget`: deletes an entry.
 
 use mesh_client::display::printable_line;
-use mesh_client::proto::precondition::Condition;
-use mesh_client::proto::{DeleteRequest, Precondition};
+use mesh_client::proto::DeleteRequest;
 use serde::Serialize;
 
+use super::remember::{FenceArgs, precondition};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::identity;
 
 /// Delete something that is remembered
+///
+/// What another peer wrote last is deleted only if you have recalled it as it is; else it is shown, and the exit code
+/// is 4. `meshctl restore` brings it back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
+  meshctl forget decisions/auth
   meshctl forget decisions/auth --if-version 3")]
 pub(crate) struct Args {
     /// The key
     key: String,
 
     /// Only if the entry is still at this version
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", conflicts_with = "overwrite")]
     if_version: Option<u64>,
+
+    /// Whatever is there, read or not
+    #[arg(long)]
+    overwrite: bool,
+
+    #[command(flatten)]
+    fence: FenceArgs,
 
     /// From what is remembered for all projects
     #[arg(long)]
@@ -33,12 +44,12 @@ struct Answer<'a> {
 }
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
-    let condition = args.if_version.map(Condition::Version);
     let request = DeleteRequest {
         scope: if args.global { "global".to_owned() } else { String::new() },
         key: args.key.clone(),
-        precondition: condition.map(|condition| Precondition { condition: Some(condition) }),
+        precondition: precondition(args.if_version, args.overwrite),
         request_id: String::new(),
+        fence: args.fence.fence(ctx)?,
     };
     let answer = identity::act(ctx).await?.delete(request).await?;
     if ctx.out.is_json() {
