@@ -107,6 +107,13 @@ impl Mesh {
         self.by(caller, Command::Acquire(acquire)).unwrap()
     }
 
+    /// Asks for locks, and waits for ten minutes if need be.
+    fn wait(&mut self, caller: SessionId, mode: LockMode, on: &[&str]) -> Result<Outcome, Rejection> {
+        let targets = on.iter().map(|text| target(text)).collect();
+        let (ttl, reason, wait) = (Millis::minutes(30), String::new(), Millis::minutes(10));
+        self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract: None }))
+    }
+
     fn send(&mut self, caller: SessionId, to: Recipients) -> Result<Outcome, Rejection> {
         let id = MessageId(self.id());
         let (body, reply_to, intent) = ("hello".into(), None, Intent::Inform);
