@@ -1,21 +1,45 @@
-//! What a lock can be on: a path, or everything below a directory. Conflict is exact intersection.
+//! What a lock can be on: a path, everything below a directory, a glob, a symbol inside a file, or a subject that is
+//! no file. Conflict is exact intersection.
+//!
+//! A target is read in this order:
+//!
+//! * `task:ABC-12` is a subject, if it begins with a lower-case word of 2 to 32 characters and a colon;
+//! * `src/a.ts#Session::refresh` is a symbol, if something without a `/` follows the last `#`. The file before it is
+//!   spelled as it is: `app/[slug].tsx#Page`;
+//! * anything else is a path. Braces are multiplied out first, as bash does it; then each segment is read by itself.
+//!   What closes nothing is ordinary text.
 
+mod braces;
+mod gaps;
+mod glob;
 pub mod index;
+mod mentions;
+mod parse;
+mod segment;
+#[cfg(test)]
+mod tests;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use crate::limits;
+use self::glob::Glob;
+pub use self::mentions::mentions;
 use crate::rejection::Rejection;
 
-/// A scope-relative target in its one normal form: `src/auth.rs`, `src/auth/` (everything below), `/` (everything).
+/// A scope-relative target in its one normal form: `src/auth.rs`, `src/auth/` (everything below), `/` (everything),
+/// `src/**/*_test.rs`, `src/auth.ts#Session::refresh`, `task:ABC-12`.
 ///
-/// Ordered as text, so everything below a directory is one range: `src/auth/` up to, not including, `src/auth0`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Target(Arc<str>);
+/// Ordered, equal and hashed as its text, so everything below a directory is one range: `src/auth/` up to, not
+/// including, `src/auth0`. A glob is read once; its clones share that.
+#[derive(Clone)]
+pub struct Target {
+    text: Arc<str>,
+    shape: Shape,
+}
 
 /// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,108 +56,181 @@ pub enum TargetKind {
     Subject,
 }
 
+/// What a target is, with what is known of it beyond its text.
+#[derive(Clone, Debug)]
+enum Shape {
+    File,
+    Subtree,
+    Glob(Arc<Glob>),
+    /// The length of the file's path; `#` follows.
+    Symbol {
+        file: usize,
+    },
+    Subject,
+}
+
 impl Target {
+    /// Takes any way of writing a target.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Rejection> {
+        match parse::parse(text) {
+            Ok((normal, shape)) => Ok(Self { text: normal.into(), shape }),
+            Err(problem) => Err(Rejection::invalid(field, format!("{}: {problem}", shown(text)))),
+        }
+    }
+
     /// What it is.
     #[must_use]
     pub fn kind(&self) -> TargetKind {
-        if self.is_subtree() { TargetKind::Subtree } else { TargetKind::File }
-    }
-
-    /// True when everything that belongs to the other belongs to this one. Of a glob inside a glob, only where that is
-    /// plain to see: never true when it is not so.
-    #[must_use]
-    pub fn covers(&self, other: &Target) -> bool {
-        self == other || (self.is_subtree() && other.0.starts_with(self.prefix()))
-    }
-
-    /// Takes a target in normal form but for Unicode, which is brought to NFC.
-    pub fn parse(field: &'static str, text: &str) -> Result<Self, Rejection> {
-        let fail = |problem: &str| Err(Rejection::invalid(field, format!("{}: {problem}", shown(text))));
-        if text.is_empty() {
-            return fail("a path is empty; `/` means the whole scope");
+        match self.shape {
+            Shape::File => TargetKind::File,
+            Shape::Subtree => TargetKind::Subtree,
+            Shape::Glob(_) => TargetKind::Glob,
+            Shape::Symbol { .. } => TargetKind::Symbol,
+            Shape::Subject => TargetKind::Subject,
         }
-        if text.len() > limits::PATH_BYTES {
-            return fail("longer than 1,024 bytes");
-        }
-        if text.chars().any(char::is_control) {
-            return fail("holds a control character");
-        }
-        if text.contains('\\') {
-            return fail("holds a backslash; paths are separated by `/`");
-        }
-        if text == "/" {
-            return Ok(Self(text.into()));
-        }
-        if text.starts_with('/') {
-            return fail("is absolute; paths are relative to the root of the checkout");
-        }
-        for segment in text.strip_suffix('/').unwrap_or(text).split('/') {
-            match segment {
-                "" => return fail("has an empty segment"),
-                "." | ".." => return fail("has a `.` or `..` segment; paths may not leave the scope"),
-                _ => {}
-            }
-        }
-        let normal = match is_nfc_quick(text.chars()) {
-            IsNormalized::Yes => return Ok(Self(text.into())),
-            IsNormalized::No | IsNormalized::Maybe => text.nfc().collect::<String>(),
-        };
-        // The normal form may be three times as long, and it is what is stored and read back.
-        if normal.len() > limits::PATH_BYTES {
-            return fail("longer than 1,024 bytes in Unicode NFC");
-        }
-        Ok(Self(normal.into()))
     }
 
     /// The normal form.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// True for a directory: everything below it is meant.
     #[must_use]
     pub fn is_subtree(&self) -> bool {
-        self.0.ends_with('/')
+        matches!(self.shape, Shape::Subtree)
     }
 
     /// What every path of a subtree begins with; empty for the whole scope.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        if &*self.0 == "/" { "" } else { &self.0 }
+        if &*self.text == "/" { "" } else { &self.text }
     }
 
-    /// The subtrees that hold this target, from the whole scope down, itself excluded.
+    /// The subtrees that hold all of this target, from the whole scope down, itself excluded. None hold a subject.
     pub fn ancestors(&self) -> impl Iterator<Item = Target> + '_ {
-        let inner = self.prefix().strip_suffix('/').unwrap_or(self.prefix());
-        let whole = (&*self.0 != "/").then(|| Target("/".into()));
-        whole.into_iter().chain(inner.match_indices('/').map(|(at, _)| Target(inner[..=at].into())))
+        let (below, path) = match &self.shape {
+            Shape::File => (true, self.as_str()),
+            Shape::Subtree => (&*self.text != "/", self.prefix().strip_suffix('/').unwrap_or_default()),
+            Shape::Glob(glob) => (true, glob.directory()),
+            Shape::Symbol { file } => (true, &self.text[..*file]),
+            Shape::Subject => (false, ""),
+        };
+        let whole = below.then(|| Self::subtree("/"));
+        whole.into_iter().chain(path.match_indices('/').map(|(at, _)| Self::subtree(&path[..=at])))
     }
 
-    /// True when some file belongs to both.
+    /// True when some file, symbol or subject belongs to both.
     #[must_use]
     pub fn intersects(&self, other: &Target) -> bool {
-        self == other
-            || (self.is_subtree() && other.0.starts_with(self.prefix()))
-            || (other.is_subtree() && self.0.starts_with(other.prefix()))
+        match (&self.shape, &other.shape) {
+            (Shape::Subject, Shape::Subject) => {
+                is_same_or_inside(self.as_str(), other.as_str(), "/")
+                    || is_same_or_inside(other.as_str(), self.as_str(), "/")
+            }
+            (Shape::Subject, _) | (_, Shape::Subject) => false,
+            (Shape::Symbol { file }, Shape::Symbol { file: of_other }) => {
+                file == of_other
+                    && (is_same_or_inside(self.as_str(), other.as_str(), "::")
+                        || is_same_or_inside(other.as_str(), self.as_str(), "::"))
+            }
+            (Shape::Glob(ours), Shape::Glob(theirs)) => self == other || ours.meets(theirs),
+            (Shape::Glob(glob), Shape::Subtree) => glob.reaches_into(other.prefix()),
+            (Shape::Subtree, Shape::Glob(glob)) => glob.reaches_into(self.prefix()),
+            (Shape::Glob(glob), Shape::File | Shape::Symbol { .. }) => glob.holds(other.file()),
+            (Shape::File | Shape::Symbol { .. }, Shape::Glob(glob)) => glob.holds(self.file()),
+            (Shape::Subtree, Shape::Subtree) => {
+                self.text.starts_with(other.prefix()) || other.text.starts_with(self.prefix())
+            }
+            (Shape::Subtree, Shape::File | Shape::Symbol { .. }) => other.text.starts_with(self.prefix()),
+            (Shape::File | Shape::Symbol { .. }, Shape::Subtree) => self.text.starts_with(other.prefix()),
+            (Shape::File, Shape::File | Shape::Symbol { .. }) | (Shape::Symbol { .. }, Shape::File) => {
+                self.file() == other.file()
+            }
+        }
+    }
+
+    /// True when everything that belongs to the other belongs to this one. Of a glob or directory inside a glob, only
+    /// where that is plain to see: never true when it is not so.
+    #[must_use]
+    pub fn covers(&self, other: &Target) -> bool {
+        if self == other {
+            return true;
+        }
+        match (&self.shape, &other.shape) {
+            (Shape::Subject, Shape::Subject) => is_same_or_inside(self.as_str(), other.as_str(), "/"),
+            (Shape::Symbol { file }, Shape::Symbol { file: of_other }) => {
+                file == of_other && is_same_or_inside(self.as_str(), other.as_str(), "::")
+            }
+            (Shape::Subject | Shape::Symbol { .. }, _) | (_, Shape::Subject) => false,
+            (Shape::Glob(ours), Shape::Glob(theirs)) => ours.covers(theirs),
+            (Shape::Glob(glob), Shape::Subtree) => glob.covers_subtree(other.prefix()),
+            (Shape::Glob(glob), Shape::File | Shape::Symbol { .. }) => glob.holds(other.file()),
+            (Shape::Subtree, Shape::Glob(glob)) => glob.is_within(self.prefix()),
+            (Shape::Subtree, Shape::File | Shape::Subtree | Shape::Symbol { .. }) => {
+                other.text.starts_with(self.prefix())
+            }
+            (Shape::File, Shape::Glob(glob)) => glob.is_just(self.as_str()),
+            (Shape::File, Shape::File | Shape::Symbol { .. }) => self.text[..] == *other.file(),
+            (Shape::File, Shape::Subtree) => false,
+        }
+    }
+
+    /// The path of a file or of a symbol's file; the text of anything else.
+    fn file(&self) -> &str {
+        match self.shape {
+            Shape::Symbol { file } => &self.text[..file],
+            Shape::File | Shape::Subtree | Shape::Glob(_) | Shape::Subject => &self.text,
+        }
+    }
+
+    fn subtree(text: &str) -> Self {
+        Self { text: text.into(), shape: Shape::Subtree }
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Target {}
+
+impl PartialOrd for Target {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Target {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Target {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.text, f)
     }
 }
 
 impl Serialize for Target {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(&self.text)
     }
 }
 
@@ -144,74 +241,13 @@ impl<'de> Deserialize<'de> for Target {
     }
 }
 
+/// True when the name is the outer one, or nested in it.
+fn is_same_or_inside(outer: &str, name: &str, separator: &str) -> bool {
+    name.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+}
+
 /// A path as an error may show it: short, and without anything a terminal would obey.
 fn shown(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
     format!("{short:?}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(text: &str) -> Target {
-        Target::parse("path", text).expect(text)
-    }
-
-    #[test]
-    fn only_normal_forms_are_taken() {
-        for good in ["a", "a/b.rs", "src/auth/", "/", "ä/ö", "a b", ".github/x", "a..b"] {
-            assert_eq!(target(good).as_str(), good);
-        }
-        let long = "a".repeat(1025);
-        for bad in ["", "//", "/a", "a//b", "a/../b", "..", "./a", "a/.", "a\\b", "a\nb", "a\u{1b}[0m", &long]
-        {
-            assert!(Target::parse("path", bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn text_is_brought_to_nfc() {
-        assert_eq!(target("cafe\u{301}"), target("caf\u{e9}"));
-    }
-
-    #[test]
-    fn what_is_taken_is_taken_again_when_read_back() {
-        let grows = "\u{1d160}".repeat(256);
-        assert_eq!(grows.len(), limits::PATH_BYTES);
-        assert!(Target::parse("path", &grows).is_err(), "its normal form is three times as long");
-        for text in ["\u{1d160}", "a/\u{344}/", "\u{212b}", "\u{fb2c}/\u{2126}"] {
-            let once = target(text);
-            assert_eq!(target(once.as_str()), once, "{text}");
-        }
-    }
-
-    #[test]
-    fn ancestors_run_from_the_whole_scope_down() {
-        let names = |text: &str| target(text).ancestors().map(|t| t.to_string()).collect::<Vec<_>>();
-        assert_eq!(names("a/b/c.rs"), ["/", "a/", "a/b/"]);
-        assert_eq!(names("a/b/"), ["/", "a/"]);
-        assert_eq!(names("c"), ["/"]);
-        assert_eq!(names("/"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn intersection_is_exact() {
-        let table = [
-            ("a", "a", true),
-            ("a", "b", false),
-            ("a/", "a/b", true),
-            ("a/", "a", false),
-            ("a/", "ab", false),
-            ("a/", "a/b/", true),
-            ("a/b/", "a/c/", false),
-            ("/", "x", true),
-            ("/", "x/y/", true),
-            ("/", "/", true),
-        ];
-        for (left, right, expected) in table {
-            assert_eq!(target(left).intersects(&target(right)), expected, "{left} {right}");
-            assert_eq!(target(right).intersects(&target(left)), expected, "{right} {left}");
-        }
-    }
 }
