@@ -31,7 +31,7 @@ pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Rejection> {
         paths: targets("paths", &request.paths, limits::ENTRY_PATHS)?,
         tags: tags(request.tags)?,
         labels: if request.keep_labels { Labels::Keep } else { Labels::Replace },
-        fence: request.fence.map(fence).transpose()?,
+        fence: request.fence.as_ref().map(fence).transpose()?,
         value: request.value.into(),
     })
 }
@@ -44,7 +44,7 @@ pub(crate) fn delete(request: &pb::DeleteRequest) -> Result<Delete, Rejection> {
         return Err(Rejection::invalid("precondition.must_not_exist", problem));
     }
     let scope = unless_empty(&request.scope, ScopeId::parse)?;
-    let fence = request.fence.clone().map(fence).transpose()?;
+    let fence = request.fence.as_ref().map(fence).transpose()?;
     Ok(Delete { scope, key: EntryKey::parse(&request.key)?, precondition, fence })
 }
 
@@ -145,7 +145,7 @@ fn policy_kind(value: i32) -> Result<Option<PolicyKind>, Rejection> {
     }
 }
 
-fn fence(fence: pb::Fence) -> Result<Fence, Rejection> {
+fn fence(fence: &pb::Fence) -> Result<Fence, Rejection> {
     let token = FencingToken(Revision(fence.fencing_token));
     Ok(Fence { target: Target::parse("fence.path", &fence.path)?, token })
 }

@@ -1,7 +1,7 @@
 //! What a refused writer needs to merge, within what a status can carry.
 //!
 //! A status travels in HTTP/2 headers, of which clients accept 16 KiB in all: with base64 and the message, that leaves
-//! room for a detail of 7 KiB.
+//! room for a detail of 6.5 KiB.
 
 use mesh_core::record::EntryRecord;
 use mesh_core::rejection::WriteConflict;
@@ -15,7 +15,7 @@ const VALUES: usize = 4_096;
 /// Most bytes of the names of fields together.
 const FIELDS: usize = 512;
 /// Most bytes of the whole.
-const DETAIL: usize = 7_168;
+const DETAIL: usize = 6_656;
 
 /// True when the detail holds the values, so that the caller has read them.
 pub(crate) fn shows_values(conflict: &WriteConflict) -> bool {

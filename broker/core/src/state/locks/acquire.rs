@@ -104,6 +104,9 @@ impl State {
         now: Now,
     ) -> Result<Step, Rejection> {
         let subject = contract_subject(acquire)?;
+        if let Some(subject) = subject {
+            self.check_contract(&caller.scope, subject)?;
+        }
         check_globs("paths", &acquire.targets)?;
         if acquire.wait > Millis::ZERO {
             check_few("paths", &acquire.targets)?;
