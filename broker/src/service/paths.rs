@@ -54,6 +54,10 @@ fn describe(
         let waiters: Vec<_> = about.waiters.iter().map(|waiter| left(waiter.ticket)).collect();
         (state.revision(), about, locks, intents, waiters)
     };
+    // Of what is cut the rest was not read.
+    let contracts = about.intents.iter().filter_map(|(_, contract)| contract.as_ref());
+    let read = about.entries.iter().chain(contracts).filter(|entry| convert::is_shown_whole(entry));
+    mesh.reads.note_entries(caller.session, read);
     let intents = about.intents.iter().zip(intents);
     Ok(pb::DescribePathResponse {
         header: mesh.header(revision),

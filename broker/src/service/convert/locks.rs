@@ -6,7 +6,7 @@ use mesh_core::limits;
 use mesh_core::outcome::{Conflict, Obstacle};
 use mesh_core::record::{Contract, LockMode, LockRecord, ReleaseAnswer, ReleaseRequestRecord, WaiterRecord};
 use mesh_core::revision::Revision;
-use mesh_core::target::{Target, TargetKind};
+use mesh_core::target::Target;
 use mesh_core::time::Millis;
 use mesh_proto::v1 as pb;
 
@@ -17,21 +17,13 @@ pub(crate) fn acquire(request: pb::AcquireLocksRequest) -> Result<Acquire, Rejec
     let ttl = span("ttl", request.ttl, limits::LOCK_TTL)?;
     let wait = span("wait", request.wait, (Millis::ZERO, limits::LOCK_WAIT))?.unwrap_or_default();
     let most = if wait > Millis::ZERO { limits::WAIT_TARGETS } else { limits::TARGETS };
-    let targets = wanted(&request.paths, most)?;
-    let mode = mode(request.mode)?;
-    let contract = request.contract.map(contract).transpose()?;
-    let subjects = targets.iter().filter(|target| target.kind() == TargetKind::Subject).count();
-    if contract.is_some() && (mode != LockMode::Exclusive || subjects != 1) {
-        let problem = "needs an exclusive lock with exactly one subject among its targets";
-        return Err(Rejection::invalid("contract", problem));
-    }
     Ok(Acquire {
-        targets,
-        mode,
+        targets: wanted(&request.paths, most)?,
+        mode: mode(request.mode)?,
         ttl: ttl.unwrap_or(limits::LOCK_TTL_DEFAULT),
         reason: text("reason", request.reason, limits::SENTENCE_BYTES)?,
         wait,
-        contract,
+        contract: request.contract.map(contract).transpose()?,
     })
 }
 

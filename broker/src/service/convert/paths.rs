@@ -32,6 +32,11 @@ pub(crate) fn message(record: &MessageRecord) -> pb::Message {
     message
 }
 
+/// Whether all of the value is shown.
+pub(crate) fn is_shown_whole(entry: &EntryRecord) -> bool {
+    shown(&entry.value) == entry.value.len()
+}
+
 /// How many bytes of a text are shown: whole characters.
 fn shown(text: &str) -> usize {
     let most = text.len().min(limits::ABOUT_BYTES);

@@ -42,6 +42,9 @@ pub(super) async fn wait(
     loop {
         let (revision, met) = wait.look()?;
         if over || met.is_some() {
+            if let Some((_, Met::Entry(entry))) = &met {
+                mesh.reads.note_entries(caller.session, [entry]);
+            }
             return Ok(wait.answer(revision, met));
         }
         over = wait.stir(deadline).await?;
@@ -71,7 +74,7 @@ impl<'a> Wait<'a> {
         scope: &str,
         mut conditions: Vec<Condition>,
     ) -> Result<Self, Refusal> {
-        let mut vigil = Vigil::new(&mesh.leases, caller.session);
+        let mut vigil = Vigil::new(mesh, caller.session);
         let state = mesh.view.read();
         let peer = vigil.peer(&state)?;
         if peer.is_none() && conditions.iter().any(Condition::needs_session) {
