@@ -1,14 +1,18 @@
 //! The services over the real writer and a store in memory, called as clients call them but for the socket.
 
+mod asks;
 mod events;
 mod limits;
 mod locks;
 mod messages;
+mod overwrites;
 mod paths;
 mod peers;
 mod router;
+mod search;
 mod socket;
 mod state;
+mod topics;
 mod wait;
 mod waiting;
 mod watch;
@@ -27,6 +31,7 @@ use pb::message_service_client::MessageServiceClient;
 use pb::path_service_client::PathServiceClient;
 use pb::peer_service_client::PeerServiceClient;
 use pb::state_service_client::StateServiceClient;
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{Interceptor, Routes};
@@ -208,6 +213,17 @@ impl Caller {
         self.locks().acquire_locks(request).await.unwrap().into_inner()
     }
 
+    async fn read(&self, key: &str) -> pb::Entry {
+        let request = pb::GetRequest { key: key.into(), ..Default::default() };
+        self.state().get(request).await.unwrap().into_inner().entry.unwrap()
+    }
+
+    /// Writes without a precondition, which may be refused.
+    async fn try_put(&self, key: &str, value: &str) -> Result<pb::Entry, Status> {
+        let request = pb::PutRequest { key: key.into(), value: value.into(), ..Default::default() };
+        self.state().put(request).await.map(|answer| answer.into_inner().entry.unwrap())
+    }
+
     async fn tell(&self, to: &[&str], body: &str) -> pb::SendResponse {
         let broadcast = to.is_empty();
         let request = pb::SendRequest { to: texts(to), broadcast, body: body.into(), ..Default::default() };
@@ -243,6 +259,14 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String, Vec<
 
 fn reason<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
     refusal(answer).1
+}
+
+/// What a refused write is told to merge with.
+fn conflict<T: std::fmt::Debug>(answer: Result<T, Status>) -> pb::WriteConflict {
+    let status = answer.expect_err("a refusal");
+    let details = tonic_types::Status::decode(status.details()).unwrap().details;
+    let own = details.iter().find(|detail| detail.type_url == mesh_proto::WRITE_CONFLICT_TYPE);
+    pb::WriteConflict::decode(own.expect("a conflict is told in whole").value.as_slice()).unwrap()
 }
 
 /// The field that a refusal names.

@@ -123,7 +123,6 @@ async fn a_lock_a_message_and_a_read_are_bounded() {
     let table = [
         ("prefix", pb::ListEntriesRequest { prefix: long(513), ..read() }),
         ("path", pb::ListEntriesRequest { path: "a//b".into(), ..read() }),
-        ("query", pb::ListEntriesRequest { query: long(513), ..read() }),
         ("tags", pb::ListEntriesRequest { tags: vec!["a".into(); 17], ..read() }),
         ("page_token", pb::ListEntriesRequest { page_token: "x".into(), ..read() }),
     ];

@@ -53,7 +53,7 @@ async fn the_longest_refusals_fit_into_headers() {
     let refused = LockServiceClient::new(channel.clone()).release_locks(release).await;
     assert_eq!(refusal(refused).2, [("path".to_owned(), path)]);
     let key = "é".repeat(256);
-    let get = pb::GetRequest { scope: SCOPE.into(), key: key.clone() };
+    let get = pb::GetRequest { scope: SCOPE.into(), key: key.clone(), ..Default::default() };
     let refused = StateServiceClient::new(channel).get(get).await;
     assert_eq!(refusal(refused).2, [("key".to_owned(), key)]);
 }
