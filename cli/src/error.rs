@@ -276,7 +276,7 @@ fn verdict(reason: ErrorReason, about: &Metadata<'_>) -> (Exit, Option<String>) 
             (Exit::Conflict, Some(hint))
         }
         ErrorReason::Fenced => {
-            (Exit::Conflict, Some(format!("stop; `meshctl locks {}` shows who holds it", about.get("path"))))
+            (Exit::Conflict, Some(format!("`meshctl locks {}` shows who holds it", about.get("path"))))
         }
         ErrorReason::Deadlock => {
             so(Exit::Conflict, "unlock what the others wait for, `meshctl locks` shows it; then try again")

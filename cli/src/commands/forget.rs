@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::remember::{FenceArgs, precondition};
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Detail};
 use crate::identity;
 
 /// Delete something that is remembered
@@ -51,10 +51,22 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         request_id: String::new(),
         fence: args.fence.fence(ctx)?,
     };
-    let answer = identity::act(ctx).await?.delete(request).await?;
+    let deleted = identity::act(ctx).await?.delete(request).await;
+    let answer = deleted.map_err(|error| not_yours(error.into()))?;
     if ctx.out.is_json() {
         let revision = answer.header.map_or(0, |header| header.revision);
         return ctx.out.json(&Answer { revision, key: &args.key });
     }
     ctx.out.text(&format!("forgot {}\n", printable_line(&args.key)))
+}
+
+/// There is nothing to merge with a deletion: who has seen what is there may delete it.
+fn not_yours(error: CliError) -> CliError {
+    match &error.detail {
+        Detail::Write { conflict, .. } => {
+            let version = conflict.theirs.as_ref().map_or(0, |theirs| theirs.version);
+            error.hint(format_args!("if it may go all the same, run it again with --if-version {version}"))
+        }
+        Detail::None | Detail::Locks { .. } | Detail::Cycle(_) | Detail::Fenced(_) | Detail::Sent(_) => error,
+    }
 }

@@ -19,7 +19,8 @@ use crate::time::Clock;
 /// Show what is remembered: one value, or a list
 ///
 /// With a key, prints its value; on a terminal, a line about it first. Without, lists the entries for which all
-/// conditions hold, with --query the best match first. What you recall you may overwrite or forget.
+/// conditions hold, with --query the best match first. What you recall while `meshctl who` shows you, you may overwrite
+/// or forget.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl recall build                 the value

@@ -36,5 +36,5 @@ pub(super) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let condition = Condition::LockFree(LockCondition { path, mode });
     let not_so = format!("{shown} did not become free");
     let answer = until(ctx, ctx.scope()?, condition, args.timeout.timeout, &not_so).await?;
-    show(ctx, &answer, || ctx.out.text(&format!("{shown} is free\n")))
+    show(ctx, &answer, || ctx.out.text(&format!("{shown} is free for you\n")))
 }
