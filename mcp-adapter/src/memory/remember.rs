@@ -131,12 +131,11 @@ fn told(attempt: &Attempt, conflict: &WriteConflict) -> String {
     let nothing = Entry::default();
     let theirs = conflict.theirs.as_ref().unwrap_or(&nothing);
     let key = word(&attempt.key);
-    let mut out = format!(
-        "not written: {key} is at version {} by {}, {}",
-        theirs.version,
-        word(&theirs.writer),
-        age(theirs.write_time)
-    );
+    let by = format!("version {} by {}, {}", theirs.version, word(&theirs.writer), age(theirs.write_time));
+    if attempt.yours.as_ref() == Some(&theirs.value) {
+        return format!("not written, nothing to merge: {key} holds that already, {by}");
+    }
+    let mut out = format!("not written: {key} is at {by}");
     if conflict.base.is_none() {
         out.push_str(", which you had not read");
     }
@@ -212,6 +211,15 @@ mod tests {
             "not written: plan is at version 4 by owl, some time ago, which you had not read\n\
              theirs:\n> x\nyours: forget it\n\
              Next: if it still holds, mesh_remember {key: plan, scope: global, value: \"\"} again"
+        );
+    }
+
+    #[test]
+    fn what_is_there_already_needs_no_merge_but_is_not_yours() {
+        let conflict = WriteConflict { theirs: Some(entry(4, "owl", "claimed")), ..WriteConflict::default() };
+        assert_eq!(
+            told(&attempt(Some("claimed")), &conflict),
+            "not written, nothing to merge: plan holds that already, version 4 by owl, some time ago"
         );
     }
 
