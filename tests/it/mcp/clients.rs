@@ -228,7 +228,7 @@ async fn they_collide(fox: &mut Agent, owl: &mut Agent) {
     let refusal = owl.fails("mesh_lock", json!({"paths": ["docs/", "src/"]})).await;
     let told = ["not locked:\nsrc/auth.rs held by fox, 10m left, reason \"new tokens\"", "\"rewrite auth\""];
     assert_holds(&refusal, &told);
-    assert_holds(&refusal, &["\nNext: work on something else, or mesh_lock again with ask: true"]);
+    assert_holds(&refusal, &["\nNext: mesh_lock again with ask: true and wait_seconds 50"]);
     assert_eq!(owl.does("mesh_locks", json!({"path": "docs/"})).await, "docs/ is free");
     let about = owl.does("mesh_recall", json!({"path": "src/auth.rs"})).await;
     assert_holds(&about, &["lock: src/auth.rs held by fox", "working on it: fox on auth"]);
