@@ -231,8 +231,8 @@ mod tests {
             theirs: Some(entry(4, "owl", &long)),
             ..WriteConflict::default()
         };
-        let text = told(&attempt(Some(&long)), &conflict);
+        let text = told(&attempt(Some(&"y".repeat(60_000))), &conflict);
         assert!(text.len() < crate::render::PAGE, "{}", text.len());
-        assert!(text.contains("\ncut at 3500 bytes; whole: mesh_recall {key: plan}\nyours:\n> x"), "{text}");
+        assert!(text.contains("\ncut at 3500 bytes; whole: mesh_recall {key: plan}\nyours:\n> y"), "{text}");
     }
 }
