@@ -279,7 +279,7 @@ fn next_step(conflicts: &[LockConflict], asked: bool, waited: Duration) -> Strin
         None if waited.is_zero() => format!("mesh_lock again with wait_seconds {}", LONGEST_WAIT.as_secs()),
         None => "work on something else".into(),
         Some(_) if asked => "work on something else; their answer will be told with your next calls".into(),
-        Some(_) => "work on something else, or mesh_lock again with ask: true to have them make way".into(),
+        Some(_) => format!("mesh_lock again with ask: true and wait_seconds {}", LONGEST_WAIT.as_secs()),
     }
 }
 
@@ -322,9 +322,7 @@ mod tests {
                     taken some time ago, doing \"rewriting␊auth\"\n";
         assert_eq!(
             refused(std::slice::from_ref(&conflict), &[], Duration::ZERO),
-            format!(
-                "{told}Next: work on something else, or mesh_lock again with ask: true to have them make way"
-            )
+            format!("{told}Next: mesh_lock again with ask: true and wait_seconds 50")
         );
         let asked = ReleaseRequest { holder: "birch-owl".into(), ..ReleaseRequest::default() };
         assert_eq!(

@@ -2,7 +2,8 @@
 //!
 //! What must hold: all of it stays within 1,000 tokens (o200k); one plain type for each argument, since hosts
 //! translate schemas into poorer dialects; hints only where they differ from the protocol's defaults; always
-//! the same order. What the arguments accept beyond this is in `args`.
+//! the same order. What the arguments accept beyond this is in `args`; some that rarely matter are read without
+//! being listed (`version` of remember and recall, `limit` of events, `follow` of inbox).
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};

@@ -29,12 +29,14 @@ pub(crate) async fn unlock(joined: &Joined, call: &Call) -> Answer {
             "paths: name the locks to narrow. Nothing was unlocked; you hold {held}"
         )));
     }
+    // Before the events of this call, which may be here before its answer.
+    let told = joined.news.lock().asking(&request.paths);
     match release(&joined.session, &request).await {
         Ok((released, kept)) => {
             let mut news = joined.news.lock();
             news.released(&released);
             news.granted(&kept);
-            let told = news.answered(&request.paths);
+            news.answered(&request.paths);
             let others: Vec<_> = kept.iter().map(|lock| &lock.path).chain(&request.keep).collect();
             let mut rest = news.locks().clone();
             rest.retain(|path, _| !others.contains(&path));

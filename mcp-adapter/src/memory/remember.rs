@@ -131,12 +131,11 @@ fn told(attempt: &Attempt, conflict: &WriteConflict) -> String {
     let nothing = Entry::default();
     let theirs = conflict.theirs.as_ref().unwrap_or(&nothing);
     let key = word(&attempt.key);
-    let mut out = format!(
-        "not written: {key} is at version {} by {}, {}",
-        theirs.version,
-        word(&theirs.writer),
-        age(theirs.write_time)
-    );
+    let by = format!("version {} by {}, {}", theirs.version, word(&theirs.writer), age(theirs.write_time));
+    if attempt.yours.as_ref() == Some(&theirs.value) {
+        return format!("not written, nothing to merge: {key} holds that already, {by}");
+    }
+    let mut out = format!("not written: {key} is at {by}");
     if conflict.base.is_none() {
         out.push_str(", which you had not read");
     }
@@ -216,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_already_needs_no_merge_but_is_not_yours() {
+        let conflict = WriteConflict { theirs: Some(entry(4, "owl", "claimed")), ..WriteConflict::default() };
+        assert_eq!(
+            told(&attempt(Some("claimed")), &conflict),
+            "not written, nothing to merge: plan holds that already, version 4 by owl, some time ago"
+        );
+    }
+
+    #[test]
     fn long_sides_are_cut_and_all_fits_a_page() {
         let long = "x".repeat(60_000);
         let conflict = WriteConflict {
@@ -223,8 +231,8 @@ mod tests {
             theirs: Some(entry(4, "owl", &long)),
             ..WriteConflict::default()
         };
-        let text = told(&attempt(Some(&long)), &conflict);
+        let text = told(&attempt(Some(&"y".repeat(60_000))), &conflict);
         assert!(text.len() < crate::render::PAGE, "{}", text.len());
-        assert!(text.contains("\ncut at 3500 bytes; whole: mesh_recall {key: plan}\nyours:\n> x"), "{text}");
+        assert!(text.contains("\ncut at 3500 bytes; whole: mesh_recall {key: plan}\nyours:\n> y"), "{text}");
     }
 }

@@ -220,9 +220,14 @@ impl News {
         self.requests.shown(requests);
     }
 
-    /// The agent has released, narrowed or kept these locks, or all: who asked for them is told. Names them.
-    pub(crate) fn answered(&mut self, paths: &[String]) -> Vec<String> {
-        self.requests.made_way(paths)
+    /// Names those who ask for these locks, or for any.
+    pub(crate) fn asking(&self, paths: &[String]) -> Vec<String> {
+        self.requests.asking(paths)
+    }
+
+    /// The agent has released, narrowed or kept these locks, or all: who asked for them is told.
+    pub(crate) fn answered(&mut self, paths: &[String]) {
+        self.requests.made_way(paths);
     }
 
     /// The topics that this peer follows, as an answer told them.

@@ -68,22 +68,28 @@ impl Requests {
         }
     }
 
-    /// Own locks are gone: who asked for them has what it wanted. Names those who asked; no paths mean all.
-    pub(super) fn made_way(&mut self, paths: &[String]) -> Vec<String> {
+    /// Names those who ask for these locks; no paths mean any.
+    pub(super) fn asking(&self, paths: &[String]) -> Vec<String> {
         let mut names = Vec::new();
-        let mut ended = Vec::new();
-        for (id, (request, _)) in &mut self.open {
-            let before = request.lock_paths.len();
-            request.lock_paths.retain(|path| !paths.is_empty() && !paths.contains(path));
-            if request.lock_paths.len() < before && !names.contains(&request.from) {
+        for (request, _) in self.open.values() {
+            let concerned = paths.is_empty() || request.lock_paths.iter().any(|path| paths.contains(path));
+            if concerned && !names.contains(&request.from) {
                 names.push(request.from.clone());
             }
+        }
+        names
+    }
+
+    /// Own locks are gone: who asked for them has what it wanted. No paths mean all.
+    pub(super) fn made_way(&mut self, paths: &[String]) {
+        let mut ended = Vec::new();
+        for (id, (request, _)) in &mut self.open {
+            request.lock_paths.retain(|path| !paths.is_empty() && !paths.contains(path));
             if request.lock_paths.is_empty() {
                 ended.push(*id);
             }
         }
         ended.into_iter().for_each(|id| self.end(id));
-        names
     }
 
     /// An answer to a request of this peer.
@@ -228,9 +234,12 @@ mod tests {
         requests.asked(&request(5, &["src/"]));
         requests.end(5);
         requests.asked(&request(6, &["src/", "b"]));
-        assert_eq!(requests.made_way(&["b".into()]), ["birch-owl"]);
+        assert_eq!(requests.asking(&["b".into()]), ["birch-owl"]);
+        requests.made_way(&["b".into()]);
+        assert!(requests.asking(&["b".into()]).is_empty());
         assert_eq!(requests.open.len(), 1, "src/ is still asked for");
-        assert_eq!(requests.made_way(&[]), ["birch-owl"]);
+        assert_eq!(requests.asking(&[]), ["birch-owl"]);
+        requests.made_way(&[]);
         requests.shown(&[request(5, &["src/"]), request(6, &["src/"])]);
         assert_eq!(footer(&mut requests, &BTreeMap::new()), "");
         assert!(requests.open.is_empty());
