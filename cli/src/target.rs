@@ -50,12 +50,11 @@ pub(crate) fn optional(ctx: &Context, typed: Option<&PathBuf>) -> Result<String,
 
 /// Whether a target is no file: `task:ABC-12`, a lower-case word of 2 to 32 characters, a colon, a name.
 pub(crate) fn is_subject(typed: impl AsRef<OsStr>) -> bool {
-    let Some((word, name)) = typed.as_ref().to_str().and_then(|typed| typed.split_once(':')) else {
-        return false;
-    };
-    let first = word.starts_with(|c: char| c.is_ascii_lowercase());
-    let rest = word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
-    (2..=32).contains(&word.len()) && first && rest && !name.is_empty()
+    let word = typed.as_ref().to_str().and_then(|typed| typed.split_once(':')).map_or("", |(word, _)| word);
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (2..=32).contains(&word.len())
+        && word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word.chars().all(fits)
 }
 
 fn target(root: &Path, cwd: &Path, typed: &Path) -> Result<Target, CliError> {
@@ -179,7 +178,7 @@ mod tests {
             let actual = target(&root, &root.join("src"), Path::new(subject)).unwrap();
             assert_eq!(actual, Target::verbatim(subject));
         }
-        for file in ["C:x", "a:b", "Task:x", "./task:x", "src/task:x", "task:", "2nd:x"] {
+        for file in ["C:x", "a:b", "Task:x", "./task:x", "src/task:x", "a_b:c", "2nd:x"] {
             assert!(!is_subject(file), "{file}");
         }
         let actual = target(&root, &root.join("src"), Path::new("./task:x")).unwrap();

@@ -10,8 +10,8 @@ use tokio::process::Child;
 
 use super::{failure, keys, object};
 
-/// Waits until a command waits in the broker, or at least cannot be told from one that does: its call has no trace.
-async fn settled(mesh: &Mesh, child: &mut Child) {
+/// Gives a command time to wait in the broker, where its call leaves no trace; it is right either way.
+fn settled(mesh: &Mesh, child: &mut Child) {
     // Another command makes its way through the broker meanwhile.
     object(mesh, &["who"]);
     assert_eq!(child.try_wait().unwrap(), None, "it waits");
@@ -28,10 +28,10 @@ async fn a_key_is_waited_for() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let mut waiting = mesh.spawn(&["wait", "key", "build", "--value", "green", "--json"]);
-    settled(&mesh, &mut waiting).await;
+    settled(&mesh, &mut waiting);
     let owl = mesh.join_unattended("owl").await;
     owl.put(put("build", "red")).await.unwrap();
-    settled(&mesh, &mut waiting).await;
+    settled(&mesh, &mut waiting);
     owl.put(put("build", "green")).await.unwrap();
     let answer = met(waiting).await;
     assert_eq!(keys(&answer), ["entry", "events", "peer", "reply", "revision"]);
@@ -66,7 +66,7 @@ async fn a_lock_is_waited_for_and_not_taken() {
     let owl = mesh.join_unattended("owl").await;
     owl.acquire(lock(&["src/"])).await.unwrap();
     let mut waiting = mesh.spawn(&["wait", "lock", "src/a.rs", "--json"]);
-    settled(&mesh, &mut waiting).await;
+    settled(&mesh, &mut waiting);
     owl.release(Vec::new()).await.unwrap();
     met(waiting).await;
     assert_eq!(object(&mesh, &["locks"])["locks"], json!([]));
@@ -80,11 +80,11 @@ async fn peers_are_waited_for_to_come_and_to_go() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let mut coming = mesh.spawn(&["wait", "peer", "owl", "--json"]);
-    settled(&mesh, &mut coming).await;
+    settled(&mesh, &mut coming);
     let owl = mesh.join("owl").await;
     assert_eq!(met(coming).await["peer"]["name"], "owl");
     let mut going = mesh.spawn(&["wait", "peer", "owl", "--gone", "--json"]);
-    settled(&mesh, &mut going).await;
+    settled(&mesh, &mut going);
     owl.leave().await.unwrap();
     met(going).await;
 }
@@ -98,7 +98,7 @@ async fn an_event_is_waited_for_over_a_kill_of_the_broker() {
         mesh_client::Session::join(&mesh.starting_client(), options).await.unwrap()
     };
     let mut waiting = mesh.spawn(&["wait", "event", "state_changed", "--path", "src/", "--json"]);
-    settled(&mesh, &mut waiting).await;
+    settled(&mesh, &mut waiting);
     mesh_tests::kill(mesh.broker_pid().unwrap());
     owl.put(put("elsewhere", "v")).await.unwrap();
     let mut here = put("here", "v");
