@@ -49,6 +49,8 @@ async fn merge_patches_of_different_fields_go_together_and_of_the_same_field_do_
     owl.put(put("config/ci", r#"{"jobs": {"lint": null}, "image": "small"}"#)).await.unwrap();
     let merged: serde_json::Value = serde_json::from_str(&value(&fox, "config/ci").await).unwrap();
     assert_eq!(merged, serde_json::json!({"cache": true, "jobs": {"test": 2}, "image": "small"}));
+    // That patch did not show owl what fox had changed, so it has still to be read.
+    conflict(owl.put(put("config/ci", r#"{"jobs": {"test": 4}}"#)).await);
     owl.put(put("config/ci", r#"{"jobs": {"test": 4}}"#)).await.unwrap();
     let (_, both) = conflict(fox.put(put("config/ci", r#"{"jobs": {"test": 8}, "cache": false}"#)).await);
     assert_eq!(both.fields, ["/jobs/test"]);

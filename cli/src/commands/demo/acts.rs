@@ -1,7 +1,7 @@
 //! The script. Each step says what must come of it; what does not come ends the demo.
 
 use mesh_client::proto::event::Event as Kind;
-use mesh_client::proto::{LeaveCause, UnlockCause};
+use mesh_client::proto::LeaveCause;
 use serde_json::json;
 
 use super::agent::{Agent, Role};
@@ -29,6 +29,7 @@ pub(super) async fn play(stage: &mut Stage, cast: &Cast) -> Result<(), CliError>
     meet(stage, &mut claude, &mut codex_of_old).await?;
     talk(stage, &mut claude, &mut codex_of_old).await?;
     remember(stage, &mut claude, &mut codex_of_old).await?;
+    merge(stage, &mut claude, &mut codex_of_old).await?;
     let token = collide(stage, &mut claude, &mut codex_of_old).await?;
     lose_the_broker(stage, cast, &mut claude).await?;
     make_way(stage, &mut claude, &mut codex_of_old, token).await?;
@@ -81,20 +82,31 @@ async fn remember(stage: &mut Stage, claude: &mut Agent, codex: &mut Agent) -> R
     stage.call(claude, "mesh_remember", note).await?.done(&[&format!("remembered {KEY} version 1")])?;
     stage.see("the note", |event| matches!(event, Kind::StateChanged(it) if it.key == KEY)).await?;
     let found = stage.call(codex, "mesh_recall", args! { path: FILE }).await?;
-    found.done(&["working on it: claude on main", KEY, "> one at a time"]).map(drop)
+    found.done(&["working on it: claude on main", KEY, "\"one at a time\""]).map(drop)
+}
+
+async fn merge(stage: &mut Stage, claude: &mut Agent, codex: &mut Agent) -> Result<(), CliError> {
+    stage.act("Both change that note. Nothing is overwritten unread: the second merges.").await?;
+    let note = args! { key: KEY, value: "one at a time, on 401" };
+    stage.call(claude, "mesh_remember", note).await?.done(&[&format!("remembered {KEY} version 2")])?;
+    stage.see("the note", |event| matches!(event, Kind::StateChanged(it) if it.version == 2)).await?;
+    let note = args! { key: KEY, value: "one at a time, tested" };
+    let refused = stage.call(codex, "mesh_remember", note).await?;
+    refused.refused(&["one at a time, on 401", "claude", "one at a time, tested"])?;
+    let merged = args! { key: KEY, value: "one at a time, on 401, tested" };
+    stage.call(codex, "mesh_remember", merged).await?.done(&[&format!("remembered {KEY} version 3")])?;
+    stage.see("the merged note", |event| matches!(event, Kind::StateChanged(it) if it.version == 3)).await
 }
 
 /// Returns the fencing token of the first lock.
 async fn collide(stage: &mut Stage, claude: &mut Agent, codex: &mut Agent) -> Result<u64, CliError> {
-    stage.act("Both want one file. The second is told who has it, why, how long.").await?;
+    stage.act("Both want one file. The second is told who has it and why, and asks for it.").await?;
     let want = args! { paths: [FILE], reason: "rewriting refresh()" };
     let locked = stage.call(claude, "mesh_lock", want).await?.done(&["locked src/auth.rs for 30m"])?;
     stage.see("the lock", |event| locked_by(event, "claude")).await?;
-    let refused = stage.call(codex, "mesh_lock", args! { paths: [FILE] }).await?;
+    let refused = stage.call(codex, "mesh_lock", args! { paths: [FILE], ask: "a test of it" }).await?;
     refused.refused(&["held by claude", "left", "reason \"rewriting refresh()\"", "Next:"])?;
-    let ask = args! { to: "claude", intent: "request", body: "May I have it?" };
-    stage.call(codex, "mesh_send", ask).await?.done(&["queued for claude"])?;
-    stage.see("a message of codex", |event| sent(event, "codex")).await?;
+    stage.see("the request", |event| matches!(event, Kind::LockReleaseRequested(_))).await?;
     token(&locked)
 }
 
@@ -109,9 +121,7 @@ async fn lose_the_broker(stage: &mut Stage, cast: &Cast, claude: &mut Agent) -> 
         return Err(CliError::failure("the broker outlived kill -9"));
     }
     let status = stage.call(claude, "mesh_status", args! {}).await?;
-    status.done(&["you are claude", "locks: src/auth.rs (", "unread: 1", "online here: 2"])?;
-    let mail = stage.call(claude, "mesh_inbox", args! { ack: true }).await?;
-    mail.done(&["from codex, request", "> May I have it?"]).map(drop)
+    status.done(&["you are claude", "locks: src/auth.rs (", "codex", "a test of it", "online here: 2"]).map(drop)
 }
 
 async fn make_way(
@@ -120,15 +130,14 @@ async fn make_way(
     codex: &mut Agent,
     former: u64,
 ) -> Result<(), CliError> {
-    stage.act("Codex waits for the lock. Claude makes way, and codex has it at once.").await?;
+    stage.act("Codex waits in the queue. Claude makes way; the lock is handed over at once.").await?;
     let want = args! { paths: [FILE], reason: "a test", wait_seconds: 30 };
     let waiting = stage.begin(codex, "mesh_lock", want).await?;
     stage.dwell().await?;
-    let freed = stage.call(claude, "mesh_unlock", args! { paths: [FILE] }).await?;
+    let freed = stage.call(claude, "mesh_unlock", args! { paths: [FILE], note: "refresh() is done" }).await?;
     freed.done(&["unlocked src/auth.rs"])?;
-    stage.see("the unlock", |event| unlocked(event, "claude", UnlockCause::Released)).await?;
+    stage.see("the lock handed over", |event| locked_by(event, "codex")).await?;
     let locked = stage.finish(codex, waiting).await?.done(&["locked src/auth.rs"])?;
-    stage.see("the lock", |event| locked_by(event, "codex")).await?;
     if token(&locked)? <= former {
         return Err(CliError::failure(format_args!("the token is not larger than {former}: {locked}")));
     }
@@ -181,10 +190,6 @@ fn sent(event: &Kind, from: &str) -> bool {
 
 fn locked_by(event: &Kind, name: &str) -> bool {
     matches!(event, Kind::FileLocked(it) if it.locks.iter().any(|lock| lock.holder == name && lock.path == FILE))
-}
-
-fn unlocked(event: &Kind, name: &str, cause: UnlockCause) -> bool {
-    matches!(event, Kind::FileUnlocked(it) if it.holder == name && it.cause() == cause)
 }
 
 /// The number after `token` in the answer to a lock.
