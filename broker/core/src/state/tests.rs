@@ -43,6 +43,7 @@ impl Mesh {
             Decision::Answer(outcome) => return Ok(outcome),
             Decision::Commit(transaction) => transaction,
         };
+        assert!(transaction.writes.len() <= 250, "the store takes no more at once");
         for write in &transaction.writes {
             match write {
                 Write::Put(record) => self.stored.insert(record.key(), record.clone()),

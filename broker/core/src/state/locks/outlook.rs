@@ -136,8 +136,22 @@ impl<'a> Outlook<'a> {
         })
     }
 
-    /// Requests of others that want what a wish wants, except where the peer has that much already.
-    pub(super) fn rivals<'b>(
+    /// What a wish is about, except where the peer has that much already.
+    pub(super) fn wants<'b>(&'b self, wish: &Wish<'b>) -> impl Iterator<Item = &'b Target> + use<'b, 'a> {
+        let Wish { peer, targets, mode, .. } = *wish;
+        targets.iter().filter(move |target| !self.has(peer, target, mode))
+    }
+
+    /// Targets of requests that intersect one.
+    pub(super) fn wanted_too<'b>(
+        &'b self,
+        target: &'b Target,
+    ) -> impl Iterator<Item = &'b Target> + use<'b, 'a> {
+        self.state.locks.queue.targets_overlapping(&self.scope, target)
+    }
+
+    /// Requests of others that want what a wish wants.
+    fn rivals<'b>(
         &'b self,
         wish: Wish<'b>,
     ) -> impl Iterator<Item = (&'b Target, &'b Arc<WaiterRecord>)> + use<'b, 'a> {
@@ -146,8 +160,7 @@ impl<'a> Outlook<'a> {
                 Some(&waiter.peer) != wish.peer && clash(waiter.mode, wish.mode) && self.waits_still(waiter)
             })
         };
-        let targets = wish.targets.iter().filter(move |target| !self.has(wish.peer, target, wish.mode));
-        targets.flat_map(move |target| rivals(target).map(move |waiter| (target, waiter)))
+        self.wants(&wish).flat_map(move |target| rivals(target).map(move |waiter| (target, waiter)))
     }
 
     /// Who waits for whom.

@@ -62,6 +62,16 @@ impl Queue {
         waiting.flat_map(move |waiting| waiting.by_target.overlapping(target)).flat_map(|(_, t)| t.values())
     }
 
+    /// The targets of a scope's requests that intersect this one.
+    pub(super) fn targets_overlapping<'a>(
+        &'a self,
+        scope: &ScopeId,
+        target: &'a Target,
+    ) -> impl Iterator<Item = &'a Target> + use<'a> {
+        let waiting = self.by_scope.get(scope).into_iter();
+        waiting.flat_map(move |waiting| waiting.by_target.overlapping(target)).map(|(target, _)| target)
+    }
+
     pub(super) fn of_peer(&self, peer: &PeerKey) -> impl Iterator<Item = &Arc<WaiterRecord>> + use<'_> {
         let tickets = self.by_peer.get(peer).into_iter().flatten();
         tickets.filter_map(|ticket| self.by_ticket.get(ticket))

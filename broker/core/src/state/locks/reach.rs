@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::clash;
 use super::outlook::{Outlook, Wish};
 use crate::id::PeerName;
 use crate::record::LockMode;
@@ -96,17 +97,33 @@ impl Reach {
     }
 
     fn link_earlier(&mut self, outlook: &Outlook<'_>) {
+        // For each target, who wants it: peer and mode, in the order of the queue.
+        let mut wanted: BTreeMap<&Target, Vec<(usize, LockMode)>> = BTreeMap::new();
         for waiter in outlook.waiters() {
             let Some(from) = self.places.get(&waiter.peer).copied() else { continue };
-            let earlier = outlook.rivals(Wish::of(waiter)).filter(|(_, other)| other.ticket < waiter.ticket);
-            let places = earlier.filter_map(|(_, other)| self.places.get(&other.peer)).copied();
-            let new = places.filter(|to| !self.all[from].has(*to) && !self.all[*to].has(from)).collect();
+            let mut ahead = Bits::none(self.names.len());
+            for target in outlook.wants(&Wish::of(waiter)) {
+                let earlier = outlook.wanted_too(target).filter_map(|other| wanted.get(other)).flatten();
+                for (to, mode) in earlier {
+                    if clash(*mode, waiter.mode) {
+                        ahead.add(*to);
+                    }
+                }
+            }
+            let passes = |to: &usize| *to == from || self.all[from].has(*to) || self.all[*to].has(from);
+            let new = ahead.iter().filter(|to| !passes(to)).collect();
             self.link(from, new);
+            for target in &waiter.targets {
+                wanted.entry(target).or_default().push((from, waiter.mode));
+            }
         }
     }
 
     /// One waits for some others.
     fn link(&mut self, from: usize, to: BTreeSet<usize>) {
+        if to.is_empty() {
+            return;
+        }
         let mut more = Bits::none(self.names.len());
         for to in &to {
             more.add(*to);
@@ -136,6 +153,10 @@ impl Bits {
 
     fn add(&mut self, bit: usize) {
         self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        (0..self.0.len() * 64).filter(|bit| self.has(*bit))
     }
 
     fn add_all(&mut self, other: &Self) {

@@ -41,8 +41,10 @@ fn release(targets: &[&str]) -> Command {
 }
 
 fn queued(outcome: Result<Outcome, Rejection>) -> Ticket {
-    let Ok(Outcome::Queued { ticket }) = outcome else { panic!("{outcome:?}") };
-    ticket
+    match outcome {
+        Ok(Outcome::Queued { ticket }) => ticket,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The locks in the way, with whether they linger.

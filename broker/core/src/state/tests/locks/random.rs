@@ -15,7 +15,8 @@ use crate::target::Target;
 use crate::time::Millis;
 
 const PEERS: [&str; 6] = ["ann", "bob", "cid", "dan", "eve", "fay"];
-const TARGETS: [&str; 9] = ["/", "a/", "a/x", "a/y", "b/", "b/x", "c", "task:t", "task:t/u"];
+const TARGETS: [&str; 12] =
+    ["/", "a/", "a/x", "a/x#f", "a/x#g", "a/*", "b/", "b/x", "*/x", "c", "task:t", "task:t/u"];
 
 /// Numbers that are as good as random.
 struct Dice(u64);
@@ -195,7 +196,7 @@ fn step(mesh: &mut Mesh, dice: &mut Dice, sessions: &mut BTreeMap<&str, SessionI
             match mesh.by(sessions[who], command) {
                 Err(Rejection::SessionExpired { .. }) => drop(sessions.insert(who, mesh.join(who))),
                 Err(Rejection::Deadlock { cycle }) => {
-                    assert!(cycle.len() > 2 && cycle.first() == cycle.last())
+                    assert!(cycle.len() > 2 && cycle.first() == cycle.last());
                 }
                 Err(Rejection::LimitReached { .. }) => {}
                 Err(other) => panic!("{other:?}"),
