@@ -19,7 +19,7 @@
 //! the values.
 //!
 //! A value is two bytes of format, `00 02`, and a postcard record; the store wraps it in a checksum. Values of format
-//! 1 had no such bytes, and never began like that; [`v1`] reads them. They stay until they are written again.
+//! 1 had no such bytes, and never began like that; `v1` reads them. They stay until they are written again.
 
 #[cfg(test)]
 mod tests;
@@ -80,7 +80,7 @@ pub fn encode(transaction: &Transaction) -> Result<Batch, StoreError> {
         });
     }
     let log = &*transaction.log;
-    batch.push(Op::Put { key: log_key(log.revision), value: bytes(log)?.into() });
+    batch.push(Op::Put { key: log_key(log.revision), value: encode_log(log)?.into() });
     Ok(batch)
 }
 
@@ -114,6 +114,11 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
 pub fn log_key(revision: Revision) -> Key {
     let slot = u32::try_from(revision.0 % HISTORY_SLOTS).expect("the history has fewer than 2^32 slots");
     slot_key(LOG, slot)
+}
+
+/// An item of the history as it is stored.
+pub fn encode_log(log: &LogRecord) -> Result<Vec<u8>, StoreError> {
+    bytes(log)
 }
 
 /// Reads an item of the history; none when it is of format 1, whose events are no longer understood.

@@ -1,20 +1,33 @@
 //! The commands, one file each: arguments whose doc comment is the help, and one function.
 
+mod about;
+mod answer;
 mod completions;
 mod demo;
 mod events;
+mod fence;
+mod follow;
 mod forget;
 mod inbox;
 mod lock;
 mod locks;
 mod mcp;
+mod note;
+mod notes;
+mod policy;
 mod recall;
+mod receipts;
 mod remember;
+mod restore;
 mod send;
 mod serve;
 mod status;
 mod stop;
+mod topics;
+mod touch;
+mod unfollow;
 mod unlock;
+mod wait;
 mod watch;
 mod who;
 
@@ -27,17 +40,30 @@ use crate::error::CliError;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Watch(watch::Args),
+    Events(events::Args),
     Who(who::Args),
     Status(status::Args),
+    About(about::Args),
+    Touch(touch::Args),
+    Wait(wait::Args),
     Send(send::Args),
     Inbox(inbox::Args),
+    Receipts(receipts::Args),
+    Note(note::Args),
+    Notes(notes::Args),
+    Topics(topics::Args),
+    Follow(follow::Args),
+    Unfollow(unfollow::Args),
     Remember(remember::Args),
     Recall(recall::Args),
     Forget(forget::Args),
+    Restore(restore::Args),
+    Policy(policy::Args),
     Lock(lock::Args),
     Unlock(unlock::Args),
     Locks(locks::Args),
-    Events(events::Args),
+    Answer(answer::Args),
+    Fence(fence::Args),
     Mcp(mcp::Args),
     Demo(demo::Args),
     Serve(serve::Args),
@@ -51,20 +77,33 @@ impl Command {
         match self {
             Self::Lock(args) => return ctx.block_on(lock::run(ctx, args)),
             Self::Watch(args) => ctx.block_on(watch::run(ctx, args)),
+            Self::Events(args) => ctx.block_on(events::run(ctx, args)),
             Self::Who(args) => ctx.block_on(who::run(ctx, args)),
             Self::Status(args) => ctx.block_on(status::run(ctx, args)),
+            Self::About(args) => ctx.block_on(about::run(ctx, args)),
+            Self::Touch(args) => ctx.block_on(touch::run(ctx, args)),
+            Self::Wait(args) => ctx.block_on(wait::run(ctx, args)),
             Self::Send(args) => ctx.block_on(send::run(ctx, args)),
             Self::Inbox(args) => ctx.block_on(inbox::run(ctx, args)),
+            Self::Receipts(args) => ctx.block_on(receipts::run(ctx, args)),
+            Self::Note(args) => ctx.block_on(note::run(ctx, args)),
+            Self::Notes(args) => ctx.block_on(notes::run(ctx, args)),
+            Self::Topics(args) => ctx.block_on(topics::run(ctx, args)),
+            Self::Follow(args) => ctx.block_on(follow::run(ctx, args)),
+            Self::Unfollow(args) => ctx.block_on(unfollow::run(ctx, args)),
             Self::Remember(args) => ctx.block_on(remember::run(ctx, args)),
             Self::Recall(args) => ctx.block_on(recall::run(ctx, args)),
             Self::Forget(args) => ctx.block_on(forget::run(ctx, args)),
+            Self::Restore(args) => ctx.block_on(restore::run(ctx, args)),
+            Self::Policy(args) => ctx.block_on(policy::run(ctx, args)),
             Self::Unlock(args) => ctx.block_on(unlock::run(ctx, args)),
             Self::Locks(args) => ctx.block_on(locks::run(ctx, args)),
-            Self::Events(args) => ctx.block_on(events::run(ctx, args)),
-            Self::Demo(args) => ctx.block_on(demo::run(ctx, args)),
-            Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
+            Self::Answer(args) => ctx.block_on(answer::run(ctx, args)),
+            Self::Fence(args) => ctx.block_on(fence::run(ctx, args)),
             Self::Mcp(args) => mcp::run(ctx, &args),
+            Self::Demo(args) => ctx.block_on(demo::run(ctx, args)),
             Self::Serve(args) => serve::run(ctx, args),
+            Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
             Self::Completions(args) => completions::run(ctx, &args),
         }?;
         Ok(0)

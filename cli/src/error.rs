@@ -3,10 +3,11 @@
 //! Owns the mapping from the broker's reasons to exit codes. What must hold: text that others wrote is made
 //! printable before it is shown.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use mesh_client::display::printable;
-use mesh_client::proto::LockConflict;
+use mesh_client::proto::{Lock, LockConflict, ReleaseRequest, WriteConflict};
 use mesh_client::scope::{PathError, ScopeError};
 use mesh_client::{ClientError, ErrorReason, Refusal};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::json;
 use crate::output;
+use crate::render::conflict::write_conflict;
 
 /// Why a command ends without having done what was asked.
 #[derive(Debug)]
@@ -26,13 +28,30 @@ pub(crate) struct CliError {
     pub(crate) message: String,
     /// The next step.
     pub(crate) hint: Option<String>,
-    /// The locks in the way, if that is why.
-    pub(crate) conflicts: Vec<LockConflict>,
+    /// What programs, and people who merge, need besides.
+    pub(crate) detail: Detail,
+}
+
+/// What goes with an error.
+#[derive(Debug)]
+pub(crate) enum Detail {
+    /// Nothing.
+    None,
+    /// What is in the way of a lock, and who was asked to make way.
+    Locks { conflicts: Vec<LockConflict>, requests: Option<Vec<ReleaseRequest>> },
+    /// What another peer wrote, and what was to be written.
+    Write { conflict: Box<WriteConflict>, yours: Option<String> },
+    /// Peers that would wait for each other.
+    Cycle(Vec<String>),
+    /// The lock in the place of the one that a token was of.
+    Fenced(Option<Box<Lock>>),
+    /// The message that was sent all the same.
+    Sent(String),
 }
 
 impl CliError {
     pub(crate) fn new(exit: Exit, reason: &'static str, message: impl Display) -> Self {
-        Self { exit, reason, message: message.to_string(), hint: None, conflicts: Vec::new() }
+        Self { exit, reason, message: message.to_string(), hint: None, detail: Detail::None }
     }
 
     /// Anything that has no code of its own.
@@ -54,6 +73,18 @@ impl CliError {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
+    pub(crate) fn detail(self, detail: Detail) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// With what was to be written, to be shown beside what was in its way.
+    pub(crate) fn with_yours(mut self, value: &str) -> Self {
+        if let Detail::Write { yours, .. } = &mut self.detail {
+            *yours = Some(value.to_owned());
+        }
+        self
+    }
+
     /// Tells about it on stderr.
     pub(crate) fn report(&self, json: bool) {
         if self.exit == Exit::Ok {
@@ -65,6 +96,9 @@ impl CliError {
             return output::note(line.trim_end());
         }
         output::note(format_args!("error: {}", printable(&self.message)));
+        if let Detail::Write { conflict, yours } = &self.detail {
+            output::note(write_conflict(conflict, yours.as_deref()).trim_end());
+        }
         if let Some(hint) = &self.hint {
             output::note(format_args!("hint: {}", printable(hint)));
         }
@@ -82,8 +116,31 @@ struct ErrorObject<'a> {
     reason: &'a str,
     message: &'a str,
     hint: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conflicts: Vec<json::Conflict<'a>>,
+    #[serde(flatten)]
+    detail: DetailObject<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DetailObject<'a> {
+    None {},
+    Locks {
+        conflicts: Vec<json::Conflict<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        release_requests: Option<Vec<json::ReleaseRequest<'a>>>,
+    },
+    Write {
+        conflict: json::WriteConflict<'a>,
+    },
+    Cycle {
+        cycle: &'a [String],
+    },
+    Fenced {
+        lock: Option<json::Lock<'a>>,
+    },
+    Sent {
+        message_id: &'a str,
+    },
 }
 
 impl<'a> From<&'a CliError> for ErrorObject<'a> {
@@ -93,7 +150,27 @@ impl<'a> From<&'a CliError> for ErrorObject<'a> {
             reason: error.reason,
             message: &error.message,
             hint: error.hint.as_deref(),
-            conflicts: error.conflicts.iter().map(json::Conflict::from).collect(),
+            detail: DetailObject::from(&error.detail),
+        }
+    }
+}
+
+impl<'a> From<&'a Detail> for DetailObject<'a> {
+    fn from(detail: &'a Detail) -> Self {
+        match detail {
+            Detail::None => Self::None {},
+            Detail::Locks { conflicts, requests } => Self::Locks {
+                conflicts: conflicts.iter().map(json::Conflict::from).collect(),
+                release_requests: requests
+                    .as_ref()
+                    .map(|requests| requests.iter().map(json::ReleaseRequest::from).collect()),
+            },
+            Detail::Write { conflict, yours } => {
+                Self::Write { conflict: json::WriteConflict::new(conflict, yours.as_deref()) }
+            }
+            Detail::Cycle(cycle) => Self::Cycle { cycle },
+            Detail::Fenced(lock) => Self::Fenced { lock: lock.as_deref().map(json::Lock::from) },
+            Detail::Sent(message_id) => Self::Sent { message_id },
         }
     }
 }
@@ -132,46 +209,96 @@ impl From<PathError> for CliError {
 
 /// The broker's message says what to do in terms of the protocol; the hint says it in terms of this program.
 fn refused(refusal: &Refusal) -> CliError {
-    let (exit, hint) = verdict(refusal);
-    let reason = refusal.reason.as_str_name();
-    let reason = reason.strip_prefix("ERROR_REASON_").unwrap_or(reason);
     let message = if refusal.message.is_empty() { refusal.code.description() } else { &refusal.message };
-    CliError { hint, ..CliError::new(exit, reason, message) }
+    explained(refusal.reason, message, &Metadata(&refusal.metadata), refusal.conflict.as_ref())
 }
 
-fn verdict(refusal: &Refusal) -> (Exit, Option<String>) {
-    let about = |key: &str| refusal.metadata.get(key).map_or("", String::as_str);
-    match refusal.reason {
-        ErrorReason::InvalidField => (Exit::Usage, None),
-        ErrorReason::Unauthenticated => (
-            Exit::Failure,
-            Some("set MESH_TOKEN to the broker's token (the file `token` in its home)".into()),
-        ),
-        ErrorReason::PeerNameTaken => (
-            Exit::Conflict,
-            Some("act under another name: --as NAME; `meshctl who` shows who is here".into()),
-        ),
-        ErrorReason::KeyExists => {
-            (Exit::Conflict, Some(format!("`meshctl recall {}` shows it", about("key"))))
+/// What the broker says besides, by name.
+struct Metadata<'a>(&'a HashMap<String, String>);
+
+impl Metadata<'_> {
+    fn get(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", String::as_str)
+    }
+
+    /// How to write over the value that was in the way, and over no later one.
+    fn if_version(&self) -> String {
+        format!("use --if-version {}", self.get("version"))
+    }
+}
+
+fn explained(
+    reason: ErrorReason,
+    message: &str,
+    about: &Metadata<'_>,
+    conflict: Option<&WriteConflict>,
+) -> CliError {
+    let (exit, hint) = verdict(reason, about);
+    let name = reason.as_str_name();
+    let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
+    let error = match (reason, conflict) {
+        (ErrorReason::Deadlock, _) => {
+            let cycle = about.get("cycle");
+            let message = format!("waiting would never end: each waits for the next of {cycle}");
+            let cycle = cycle.split(" > ").map(str::to_owned).collect();
+            CliError::new(exit, name, message).detail(Detail::Cycle(cycle))
         }
-        ErrorReason::VersionMismatch => (
-            Exit::Conflict,
-            Some(format!(
-                "`meshctl recall {}` shows what {} wrote; merge, then use --if-version {}",
-                about("key"),
-                about("writer"),
-                about("version")
-            )),
+        (_, Some(conflict)) => {
+            let (key, version, writer) = (about.get("key"), about.get("version"), about.get("writer"));
+            let named = reason == ErrorReason::VersionMismatch;
+            let read =
+                if named { "not at the version that you named" } else { "which you have not read as it is" };
+            let detail = Detail::Write { conflict: Box::new(conflict.clone()), yours: None };
+            CliError::new(exit, name, format_args!("{key} is at v{version} by {writer}, {read}"))
+                .detail(detail)
+        }
+        (_, None) => CliError::new(exit, name, message),
+    };
+    CliError { hint, ..error }
+}
+
+fn verdict(reason: ErrorReason, about: &Metadata<'_>) -> (Exit, Option<String>) {
+    let so = |exit, hint: &str| (exit, Some(hint.to_owned()));
+    match reason {
+        ErrorReason::InvalidField => (Exit::Usage, None),
+        ErrorReason::Unauthenticated => {
+            so(Exit::Failure, "set MESH_TOKEN to the broker's token (the file `token` in its home)")
+        }
+        ErrorReason::PeerNameTaken => {
+            so(Exit::Conflict, "act under another name: --as NAME; `meshctl who` shows who is here")
+        }
+        ErrorReason::KeyExists => {
+            (Exit::Conflict, Some(format!("`meshctl recall {}` shows it", about.get("key"))))
+        }
+        ErrorReason::VersionMismatch => (Exit::Conflict, Some(format!("merge, then {}", about.if_version()))),
+        ErrorReason::OverwriteNeedsVersion => {
+            let hint = format!("merge, then run it again; or {}, or --overwrite", about.if_version());
+            (Exit::Conflict, Some(hint))
+        }
+        ErrorReason::Fenced => {
+            (Exit::Conflict, Some(format!("`meshctl locks {}` shows who holds it", about.get("path"))))
+        }
+        ErrorReason::Deadlock => {
+            so(Exit::Conflict, "unlock what the others wait for, `meshctl locks` shows it; then try again")
+        }
+        ErrorReason::MessageIdReused => so(Exit::Conflict, "choose another --message-id, or none"),
+        ErrorReason::PeerNotFound => so(Exit::NotFound, "`meshctl who --all` lists the peers"),
+        ErrorReason::KeyNotFound => so(Exit::NotFound, "`meshctl recall` lists the keys"),
+        ErrorReason::VersionNotFound => (
+            Exit::NotFound,
+            Some(format!("`meshctl recall {} --history` lists the versions", about.get("key"))),
         ),
-        ErrorReason::PeerNotFound => (Exit::NotFound, Some("`meshctl who --all` lists the peers".into())),
-        ErrorReason::KeyNotFound => (Exit::NotFound, Some("`meshctl recall` lists the keys".into())),
-        ErrorReason::LockNotHeld => {
-            (Exit::NotFound, Some("`meshctl locks` lists what is held, and by whom".into()))
+        ErrorReason::MessageNotFound => {
+            so(Exit::NotFound, "`meshctl inbox` and `meshctl notes` show messages with their ids")
+        }
+        ErrorReason::LockNotHeld => so(Exit::NotFound, "`meshctl locks` lists what is held, and by whom"),
+        ErrorReason::ReleaseRequestNotFound => {
+            so(Exit::NotFound, "`meshctl locks` lists who is asked to make way, with the ids")
         }
         ErrorReason::RevisionCompacted | ErrorReason::IncarnationChanged => {
-            (Exit::NotFound, Some("--since 0 begins with the oldest event kept".into()))
+            so(Exit::NotFound, "--since 0 begins with the oldest event kept")
         }
-        ErrorReason::Draining => (Exit::NoBroker, Some("try again in a moment".into())),
+        ErrorReason::Draining => so(Exit::NoBroker, "try again in a moment"),
         ErrorReason::Unspecified
         | ErrorReason::RequestIdReused
         | ErrorReason::PermissionDenied
@@ -181,5 +308,70 @@ fn verdict(refusal: &Refusal) -> (Exit, Option<String>) {
         | ErrorReason::LimitReached
         | ErrorReason::Overloaded
         | ErrorReason::Corrupt => (Exit::Failure, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_client::proto::Entry;
+
+    use super::*;
+
+    fn told(reason: ErrorReason, metadata: &[(&str, &str)], conflict: Option<&WriteConflict>) -> CliError {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        explained(reason, "no", &Metadata(&metadata.collect()), conflict)
+    }
+
+    fn json(error: &CliError) -> String {
+        output::json_line(&ErrorLine { error: error.into() }).unwrap()
+    }
+
+    #[test]
+    fn a_circle_of_waiting_is_named() {
+        let error = told(ErrorReason::Deadlock, &[("cycle", "amber-fox > blue-owl > amber-fox")], None);
+        insta::assert_snapshot!(json(&error), @r#"
+        {"error":{"code":4,"reason":"DEADLOCK","message":"waiting would never end: each waits for the next of amber-fox > blue-owl > amber-fox","hint":"unlock what the others wait for, `meshctl locks` shows it; then try again","cycle":["amber-fox","blue-owl","amber-fox"]}}
+        "#);
+    }
+
+    #[test]
+    fn a_conflict_of_writers_carries_all_that_merging_needs() {
+        let entry = |version, writer: &str, value: &str| Entry {
+            version,
+            writer: writer.to_owned(),
+            value: value.to_owned(),
+            ..Entry::default()
+        };
+        let conflict = WriteConflict {
+            base: Some(entry(3, "alice", "a")),
+            theirs: Some(entry(4, "amber-fox", "b")),
+            ..WriteConflict::default()
+        };
+        let metadata = [("key", "k"), ("version", "4"), ("revision", "9"), ("writer", "amber-fox")];
+        let error = told(ErrorReason::OverwriteNeedsVersion, &metadata, Some(&conflict)).with_yours("c");
+        assert_eq!(error.exit, Exit::Conflict);
+        insta::assert_snapshot!(json(&error), @r#"
+        {"error":{"code":4,"reason":"OVERWRITE_NEEDS_VERSION","message":"k is at v4 by amber-fox, which you have not read as it is","hint":"merge, then run it again; or use --if-version 4, or --overwrite","conflict":{"base":{"scope":"","key":"","value":"a","version":3,"revision":0,"create_revision":0,"writer":"alice","write_time":null,"paths":[],"tags":[],"ttl_seconds":null},"theirs":{"scope":"","key":"","value":"b","version":4,"revision":0,"create_revision":0,"writer":"amber-fox","write_time":null,"paths":[],"tags":[],"ttl_seconds":null},"yours":"c","values_omitted":false,"fields":[]}}}
+        "#);
+        let error = told(ErrorReason::VersionMismatch, &metadata, Some(&conflict));
+        insta::assert_snapshot!(format!("{}\n{}", error.message, error.hint.unwrap()), @"
+        k is at v4 by amber-fox, not at the version that you named
+        merge, then use --if-version 4
+        ");
+    }
+
+    #[test]
+    fn what_is_not_there_says_where_to_look() {
+        for (reason, key, hint) in [
+            (ErrorReason::VersionNotFound, "key", "`meshctl recall x --history` lists the versions"),
+            (
+                ErrorReason::ReleaseRequestNotFound,
+                "id",
+                "`meshctl locks` lists who is asked to make way, with the ids",
+            ),
+        ] {
+            let error = told(reason, &[(key, "x")], None);
+            assert_eq!((error.exit, error.hint.as_deref()), (Exit::NotFound, Some(hint)));
+        }
     }
 }

@@ -11,11 +11,12 @@ pub(crate) enum Exit {
     Usage = 2,
     /// No broker runs, or it cannot be reached or started.
     NoBroker = 3,
-    /// Refused because of somebody else: a lock is held, a version differs, a key exists, a name is taken.
+    /// Refused because of somebody else: a lock is held, a value is another's, a key exists, a name is taken, a token is
+    /// fenced, waiting would never end.
     Conflict = 4,
-    /// No such peer, key or lock, or a revision whose events are no longer kept.
+    /// No such peer, key, version, lock, request or message, or a revision whose events are no longer kept.
     NotFound = 5,
-    /// The time of `--wait` is over.
+    /// The time of `--wait`, `--wait-reply` or `--timeout` is over.
     Timeout = 6,
 }
 
@@ -33,9 +34,10 @@ Exit codes:
   1  failure
   2  the arguments or the environment make no sense
   3  no broker runs, or it cannot be reached or started
-  4  refused: a lock is held, a version differs, a key exists, a name is taken
-  5  not found: no such peer, key, lock or revision
-  6  the time of --wait is over
+  4  refused because of somebody else: a lock is held, a value is another's, a key exists, a name is
+     taken, a token is fenced, waiting would never end
+  5  not found: no such peer, key, version, lock, request, message or revision
+  6  the time of --wait, --wait-reply or --timeout is over
 
 Environment:
   MESH_HOME      directory of data, socket and secrets; default ~/.mesh

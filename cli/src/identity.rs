@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mesh_client::proto::{GetStatusRequest, HeartbeatRequest, ListLocksRequest, PeerInfo};
@@ -46,15 +46,12 @@ pub(crate) async fn act(ctx: &Context) -> Result<Session, CliError> {
 /// The session of this person, with a lease that outlives a lock of this ttl.
 pub(crate) async fn act_holding(ctx: &Context, ttl: Duration) -> Result<Session, CliError> {
     let client = ctx.client()?;
-    // The history tells meshes apart, whichever way they are reached.
-    let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await?;
-    let incarnation = status.header.unwrap_or_default().incarnation;
+    let incarnation = incarnation(&client).await?;
     let home = &client.config().home;
     home.create().map_err(|error| CliError::failure(format_args!("cannot keep sessions: {error}")))?;
     let _guard = lock_sessions(home).map_err(CliError::failure)?;
     let path = session_file(ctx, home, &incarnation)?;
-    let saved = std::fs::read(&path).ok();
-    let saved: Option<Identity> = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let saved = kept(&path);
     let lease = (ttl + MARGIN).clamp(SHORTEST_LEASE, LONGEST_LEASE);
     let Some(saved) = saved else {
         let options = options(ctx, uuid::Uuid::new_v4().to_string(), lease)?;
@@ -85,14 +82,68 @@ pub(crate) async fn relax(ctx: &Context, session: &Session) -> Result<(), CliErr
         return Ok(());
     }
     session.set_lease(SHORTEST_LEASE).await?;
-    let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await?;
-    let home = &client.config().home;
-    let path = session_file(ctx, home, &status.header.unwrap_or_default().incarnation)?;
-    let identity = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match identity {
+    let path = session_file(ctx, &client.config().home, &incarnation(&client).await?)?;
+    match kept(&path) {
         Some(identity) => keep(&Identity { lease_seconds: SHORTEST_LEASE.as_secs(), ..identity }, &path),
         None => Ok(()),
     }
+}
+
+/// The way to read: for this person, if a session of theirs lives, so that what is read counts as read by them; else
+/// for nobody, since reading needs no session and should begin none.
+pub(crate) async fn reader(ctx: &Context) -> Result<Reader, CliError> {
+    let client = ctx.client()?;
+    let path = session_file(ctx, &client.config().home, &incarnation(&client).await?)?;
+    let saved = kept(&path).map(|identity| client.with_session(&identity.session.token)).transpose()?;
+    Ok(Reader { anybody: client, saved })
+}
+
+/// Makes calls that only read.
+pub(crate) struct Reader {
+    anybody: Client,
+    saved: Option<Client>,
+}
+
+impl Reader {
+    /// Reads; as nobody, should the session have ended.
+    pub(crate) async fn read<T>(
+        &self,
+        call: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        if let Some(saved) = &self.saved {
+            match call(saved).await {
+                Err(error) if has_ended(&error) => {}
+                result => return result,
+            }
+        }
+        call(&self.anybody).await
+    }
+}
+
+/// Reads with one method of a service: a copy of the request per try. With `waiting`, lets the broker wait so long.
+macro_rules! read {
+    ($reader:expr, $service:ident.$method:ident($request:expr), waiting $wait:expr) => {{
+        let (request, wait) = ($request, $wait);
+        let call = async |client: &mesh_client::Client| {
+            let call = |client: mesh_client::Client| {
+                let request = request.clone();
+                async move { client.$service().$method(request).await }
+            };
+            client.call_waiting(wait, call).await
+        };
+        $reader.read(call).await
+    }};
+    ($reader:expr, $service:ident.$method:ident($request:expr)) => {
+        crate::identity::read!($reader, $service.$method($request), waiting std::time::Duration::ZERO)
+    };
+}
+
+pub(crate) use read;
+
+/// The mesh's history, which tells meshes apart, whichever way they are reached.
+async fn incarnation(client: &Client) -> Result<String, ClientError> {
+    let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await?;
+    Ok(status.header.unwrap_or_default().incarnation)
 }
 
 /// A peer for as long as this process: its own locks exclude those of every other invocation.
@@ -190,6 +241,11 @@ fn session_file(ctx: &Context, home: &Home, incarnation: &str) -> Result<PathBuf
     let readable: String =
         name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
     Ok(home.sessions_path().join(format!("{readable}-{}.json", &hash[..16])))
+}
+
+/// What an earlier invocation kept, if any.
+fn kept(path: &Path) -> Option<Identity> {
+    std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
 fn keep(identity: &Identity, path: &PathBuf) -> Result<(), CliError> {

@@ -1,7 +1,8 @@
 //! Whole lists, page by page.
 
 use mesh_client::proto::{
-    ListLocksRequest, ListLocksResponse, ListPeersRequest, ListPeersResponse, Lock, Peer,
+    ListLockWaitersRequest, ListLocksRequest, ListLocksResponse, ListPeersRequest, ListPeersResponse,
+    ListReleaseRequestsRequest, Lock, LockWaiter, Peer, ReleaseRequest,
 };
 use mesh_client::{Client, ClientError};
 
@@ -67,4 +68,28 @@ async fn locks_page(client: &Client, request: ListLocksRequest) -> Result<ListLo
         async move { client.locks().list_locks(request).await }
     };
     client.call(call).await
+}
+
+/// The requests that wait for locks, in the order of the queue.
+pub(crate) async fn waiters(
+    client: &Client,
+    request: ListLockWaitersRequest,
+) -> Result<Vec<LockWaiter>, ClientError> {
+    let call = |client: Client| {
+        let request = request.clone();
+        async move { client.locks().list_lock_waiters(request).await }
+    };
+    Ok(client.call(call).await?.waiters)
+}
+
+/// The open requests to make way, oldest first.
+pub(crate) async fn release_requests(
+    client: &Client,
+    request: ListReleaseRequestsRequest,
+) -> Result<Vec<ReleaseRequest>, ClientError> {
+    let call = |client: Client| {
+        let request = request.clone();
+        async move { client.locks().list_release_requests(request).await }
+    };
+    Ok(client.call(call).await?.requests)
 }

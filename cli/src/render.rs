@@ -3,18 +3,23 @@
 //! What must hold: everything that peers said goes through `printable_line` here, so that no text of theirs can
 //! steer the terminal or pretend to be another line.
 
+pub(crate) mod conflict;
 pub(crate) mod event;
+pub(crate) mod letter;
 pub(crate) mod table;
 
 use std::time::Duration;
 
 use mesh_client::display::printable_line;
-use mesh_client::proto::{Lock, LockMode, LockState, PeerInfo};
+use mesh_client::proto::{Entry, Lock, LockMode, LockState, LockWaiter, PeerInfo, PolicyKind};
 
 use crate::duration;
+use crate::time::Clock;
 
 /// How many paths a line names before it counts the rest.
 const PATHS_SHOWN: usize = 3;
+/// How much of a value a line shows.
+const PREVIEW_CHARS: usize = 60;
 
 /// What somebody said, as one line in quotes, which it cannot end by itself; nothing if they said nothing.
 pub(crate) fn quoted(text: &str) -> String {
@@ -51,8 +56,57 @@ pub(crate) fn lock_mode(lock: &Lock) -> &'static str {
 
 /// How long a lock has left, in whole seconds, of which the last has begun.
 pub(crate) fn lock_left(lock: &Lock) -> Duration {
-    let left = duration::from_proto(lock.remaining.as_ref());
+    whole_seconds(lock.remaining.as_ref())
+}
+
+/// How long a request waits on, in whole seconds, of which the last has begun.
+pub(crate) fn waiter_left(waiter: &LockWaiter) -> Duration {
+    whole_seconds(waiter.remaining.as_ref())
+}
+
+fn whole_seconds(left: Option<&prost_types::Duration>) -> Duration {
+    let left = duration::from_proto(left);
     Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+}
+
+/// How long ago something was.
+pub(crate) fn ago(clock: &Clock, time: Option<&prost_types::Timestamp>) -> String {
+    clock.since(time).map(duration::show).unwrap_or_default()
+}
+
+/// The first line of a value, cut.
+pub(crate) fn preview(value: &str) -> String {
+    let first_line = value.lines().next().unwrap_or_default();
+    let mut preview: String = first_line.chars().take(PREVIEW_CHARS).collect();
+    if preview.len() < value.trim_end().len() {
+        preview.push('…');
+    }
+    printable_line(&preview).into_owned()
+}
+
+/// The line above an entry's value.
+pub(crate) fn entry_line(clock: &Clock, entry: &Entry) -> String {
+    let tags: String = entry.tags.iter().map(|tag| format!("  #{}", printable_line(tag))).collect();
+    let line = format!(
+        "{}  v{} by {} {} ago  {}{tags}",
+        printable_line(&entry.key),
+        entry.version,
+        printable_line(&entry.writer),
+        ago(clock, entry.write_time.as_ref()),
+        some_paths(entry.paths.iter().map(String::as_str))
+    );
+    line.trim_end().to_owned()
+}
+
+/// A policy by the name that `meshctl policy` takes.
+pub(crate) fn policy(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::Unspecified => "none",
+        PolicyKind::RequireVersion => "require-version",
+        PolicyKind::LastWriteWins => "last-write-wins",
+        PolicyKind::MergePatch => "merge-patch",
+        PolicyKind::Append => "append",
+    }
 }
 
 /// Bytes as people read them.

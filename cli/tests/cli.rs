@@ -30,11 +30,24 @@ fn help_is_as_documented() {
     for command in commands() {
         let help = stdout(&[&command, "--help"]);
         assert!(help.contains("Example"), "{command} has no example");
-        // The global options are the same for all, and shown once, in the program's own help.
-        let own = help.split("\nGlobal options:\n").next().unwrap();
-        let examples = help.rsplit("\n\n").next().unwrap();
-        insta::assert_snapshot!(format!("help_{command}"), format!("{own}\n[global options]\n\n{examples}"));
+        insta::assert_snapshot!(format!("help_{command}"), without_global_options(&help));
     }
+}
+
+#[test]
+fn help_of_what_can_be_waited_for_is_as_documented() {
+    for what in ["key", "lock", "peer", "reply", "event"] {
+        let help = stdout(&["wait", what, "--help"]);
+        assert!(help.contains("Example"), "wait {what} has no example");
+        insta::assert_snapshot!(format!("help_wait_{what}"), without_global_options(&help));
+    }
+}
+
+/// The global options are the same for all, and shown once, in the program's own help.
+fn without_global_options(help: &str) -> String {
+    let own = help.split("\nGlobal options:\n").next().unwrap();
+    let examples = help.rsplit("\n\n").next().unwrap();
+    format!("{own}\n[global options]\n\n{examples}")
 }
 
 #[test]
@@ -50,6 +63,27 @@ fn a_typing_error_ends_with_code_2() {
         &["watch", "--since", "-1"],
         &["unlock", "x", "--all"],
         &["recall", "key", "--prefix", "k"],
+        &["recall", "--history"],
+        &["recall", "key", "--version", "0"],
+        &["remember", "k", "v", "--if-version", "1", "--overwrite"],
+        &["remember", "k", "v", "--fence", "src/a.rs"],
+        &["lock", "x", "--urgent"],
+        &["lock", "x", "--contract", "text", "--shared"],
+        &["unlock", "x", "--force"],
+        &["unlock", "x", "--reason", "because"],
+        &["unlock", "x", "--force", "--reason", "because", "--keep", "y"],
+        &["answer", "soon", "keep"],
+        &["answer", "1", "narrow"],
+        &["answer", "1", "maybe"],
+        &["fence", "x"],
+        &["policy", "log/", "whatever"],
+        &["wait"],
+        &["wait", "key", "k", "--value", "v", "--absent"],
+        &["wait", "event"],
+        &["wait", "event", "peer_sneezed"],
+        &["wait", "event", "peer_joined", "--after", "0"],
+        &["inbox", "--topic", "x", "--ack"],
+        &["touch"],
     ] {
         let output = meshctl(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");

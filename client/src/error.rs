@@ -216,6 +216,7 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
+    use crate::proto::Entry;
 
     fn decode(status: &Status) -> ClientError {
         ClientError::from_status(status, "unix:///run/mesh.sock")
@@ -239,6 +240,26 @@ mod tests {
         assert_eq!(refusal.field_violations[0].field, "paths[2]");
         assert_eq!(error.to_string(), "paths: one is empty\n  paths[2]: is empty");
         assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_conflict_comes_with_what_is_needed_to_merge() {
+        let theirs = Entry { key: "plan".into(), value: "tabs".into(), version: 4, ..Entry::default() };
+        let conflict = WriteConflict {
+            theirs: Some(theirs),
+            fields: vec!["/indent".into()],
+            ..WriteConflict::default()
+        };
+        let info = ErrorDetails::with_error_info("OVERWRITE_NEEDS_VERSION", mesh_proto::ERROR_DOMAIN, []);
+        let plain = Status::with_error_details(Code::FailedPrecondition, "merge", info);
+        assert_eq!(decode(&plain).refusal().unwrap().conflict, None);
+        let mut details = tonic_types::Status::decode(plain.details()).unwrap();
+        let value = conflict.encode_to_vec();
+        details.details.push(prost_types::Any { type_url: mesh_proto::WRITE_CONFLICT_TYPE.into(), value });
+        let status = Status::with_details(Code::FailedPrecondition, "merge", details.encode_to_vec().into());
+        let error = decode(&status);
+        assert_eq!(error.reason(), Some(ErrorReason::OverwriteNeedsVersion));
+        assert_eq!(error.refusal().unwrap().conflict, Some(conflict));
     }
 
     #[test]

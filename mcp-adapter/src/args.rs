@@ -154,6 +154,29 @@ impl Args {
     }
 }
 
+/// What is asked by a switch that may carry words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Off.
+    No,
+    /// On.
+    Yes,
+    /// On, with these words.
+    With(String),
+}
+
+impl Args {
+    /// A switch, or a text that turns it on.
+    pub(crate) fn wish(&self, name: &str) -> Result<Wish, Failure> {
+        match (self.flag(name), self.raw(name)) {
+            (Ok(false), _) => Ok(Wish::No),
+            (Ok(true), _) => Ok(Wish::Yes),
+            (Err(_), Some(Value::String(words))) => Ok(Wish::With(words.clone())),
+            (Err(failure), _) => Err(failure),
+        }
+    }
+}
+
 fn wrong(name: &str, expected: &str) -> Failure {
     Failure::new(format!("{name}: expected {expected}. Nothing was done; call again with that"))
 }
@@ -218,6 +241,15 @@ mod tests {
         }
         assert!(args(&json!({"urgent": "maybe"})).flag("urgent").is_err());
         assert!(args(&json!({"body": ["a"]})).text("body").is_err());
+        for (ask, wish) in [
+            (json!(true), Wish::Yes),
+            (json!("yes"), Wish::Yes),
+            (json!(""), Wish::No),
+            (json!("please, a fix"), Wish::With("please, a fix".into())),
+        ] {
+            assert_eq!(args(&json!({"ask": ask})).wish("ask").unwrap(), wish);
+        }
+        assert!(args(&json!({"ask": 7})).wish("ask").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The MCP server that an agent's host starts: tool calls in, RPCs out, news back.
 //!
 //! Modules in reading order: `server` (the handler), `schema` (what the agent reads of the tools), one module
-//! per tool group (`presence`, `mail`, `memory`, `locks`, `events`), `member` (the peer behind the calls),
+//! per tool group (`presence`, `mail`, `memory`, `locks` and `unlock`, `events`), `member` (the peer behind the calls),
 //! `news` (what happened meanwhile), `place`, `host`, `args`, `render`, `stdio`.
 //!
 //! What must hold:
@@ -26,6 +26,7 @@ mod server;
 mod stdio;
 #[cfg(test)]
 mod tests;
+mod unlock;
 
 use anyhow::Context as _;
 

@@ -242,6 +242,7 @@ impl Member {
         let news = SharedNews::new(&session);
         if maybe_known {
             news.take_over_locks(&session).await;
+            news.learn_requests(&session).await;
         }
         let follow = tokio::spawn(news.clone().follow(session.clone(), events));
         let joined = Joined { session, news, place, _follower: Arc::new(AbortOnDropHandle::new(follow)) };

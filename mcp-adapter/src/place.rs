@@ -58,11 +58,11 @@ impl Place {
         info.map(|info| (info.branch.unwrap_or_default(), info.head.unwrap_or_default())).unwrap_or_default()
     }
 
-    /// Scope-relative names of paths as an agent writes them.
+    /// Targets as an agent writes them, with their paths made scope-relative.
     pub(crate) async fn paths(&self, inputs: &[String]) -> Result<Vec<String>, Failure> {
         let mut paths = Vec::with_capacity(inputs.len());
         for input in inputs {
-            let path = self.path(input.trim()).await?;
+            let path = self.target(input.trim()).await?;
             if !paths.contains(&path) {
                 paths.push(path);
             }
@@ -70,23 +70,35 @@ impl Place {
         Ok(paths)
     }
 
-    async fn path(&self, input: &str) -> Result<String, Failure> {
-        if input == "/" {
+    async fn target(&self, input: &str) -> Result<String, Failure> {
+        if input == "/" || is_subject(input) {
             return Ok(input.into());
         }
-        let (input, below) = without_glob(input)?;
-        let typed = Path::new(input);
-        let (root, mut path) = match scope::relative_path(&self.root, &self.directory, typed) {
-            Ok(path) => (self.root.clone(), path),
-            Err(error) => match self.other_worktree(typed).await {
-                Some(found) => found,
-                None => return Err(Failure::new(error.to_string())),
-            },
-        };
+        if let Some((file, symbol)) = with_symbol(input) {
+            let (_, file) = self.resolve(file).await?;
+            return Ok(format!("{file}#{symbol}"));
+        }
+        let (input, below) = without_subtree(input);
+        if let Some((directory, pattern)) = glob(input)
+            && !self.directory.join(input).exists()
+        {
+            let (_, directory) = self.resolve(directory).await?;
+            return Ok(below_directory(&directory, pattern, below));
+        }
+        let (root, mut path) = self.resolve(input).await?;
         if !path.ends_with('/') && (below || scope::is_directory(&root, &path)) {
             path.push('/');
         }
         Ok(path)
+    }
+
+    /// The name of a path, and the root of the checkout that it is in.
+    async fn resolve(&self, input: &str) -> Result<(PathBuf, String), Failure> {
+        let typed = Path::new(input);
+        match scope::relative_path(&self.root, &self.directory, typed) {
+            Ok(path) => Ok((self.root.clone(), path)),
+            Err(error) => self.other_worktree(typed).await.ok_or_else(|| Failure::new(error.to_string())),
+        }
     }
 
     /// The name of an absolute path in another worktree or clone of the same repository, and that one's root.
@@ -104,19 +116,46 @@ impl Place {
     }
 }
 
-/// The directory meant by `src/**`, and whether it was written so. Other globs would lock a file of that name.
-fn without_glob(input: &str) -> Result<(&str, bool), Failure> {
-    let (path, below) = match input.strip_suffix("**").or_else(|| input.strip_suffix("**/*")) {
+/// Whether a target is a subject, such as `task:ABC-12`: a lower-case word of 2 to 32 characters, a colon, a name.
+pub(crate) fn is_subject(input: &str) -> bool {
+    input.split_once(':').is_some_and(|(word, _)| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (2..=32).contains(&word.len())
+            && word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.bytes().all(plain)
+    })
+}
+
+/// File and symbol of `src/auth.ts#Session::refresh`.
+fn with_symbol(input: &str) -> Option<(&str, &str)> {
+    let (file, symbol) = input.rsplit_once('#')?;
+    let named = !file.is_empty() && !file.ends_with('/') && !symbol.is_empty() && !symbol.contains('/');
+    named.then_some((file, symbol))
+}
+
+/// The directory meant by `src/**`, and whether it was written so.
+fn without_subtree(input: &str) -> (&str, bool) {
+    match input.strip_suffix("**").or_else(|| input.strip_suffix("**/*")) {
         Some("") => (".", true),
         Some(directory) if directory.ends_with('/') => (directory, true),
         Some(_) | None => (input, false),
-    };
-    if path.contains('*') {
-        return Err(Failure::new(format!(
-            "`{input}`: patterns are not supported. Next: name the files, or the directory with a trailing `/`"
-        )));
     }
-    Ok((path, below))
+}
+
+/// The directory that a glob starts from, and its pattern; `None` if it is none.
+fn glob(input: &str) -> Option<(&str, &str)> {
+    let first = input.find(['*', '?', '[', '{'])?;
+    let start = input[..first].rfind('/').map_or(0, |slash| slash + 1);
+    let (directory, pattern) = input.split_at(start);
+    Some((if directory.is_empty() { "." } else { directory }, pattern))
+}
+
+fn below_directory(directory: &str, pattern: &str, below: bool) -> String {
+    let below = if below { "**" } else { "" };
+    match directory.strip_suffix('/').unwrap_or(directory) {
+        "" => format!("{pattern}{below}"),
+        directory => format!("{directory}/{pattern}{below}"),
+    }
 }
 
 /// Runs what blocks, such as git, beside the loop that answers.
@@ -172,8 +211,33 @@ mod tests {
         }
         let twice = ["auth.rs".to_owned(), "./auth.rs".to_owned()];
         assert_eq!(place.paths(&twice).await.unwrap(), ["src/auth.rs"]);
-        for bad in ["/etc/passwd", "../../other/x", "*.rs", "src/*/x"] {
+        for bad in ["/etc/passwd", "../../other/x", "/etc/*", "../../*.rs", "../../x#y"] {
             assert!(place.paths(&[bad.to_owned()]).await.is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn globs_symbols_and_subjects_keep_what_is_no_path() {
+        let (_temp, base) = repository();
+        fs::create_dir_all(base.join("app/src/[id]")).unwrap();
+        let place = Place::find(&base.join("app/src"), None).await.unwrap();
+        for (typed, name) in [
+            ("*.rs".to_owned(), "src/*.rs"),
+            ("../*.md".into(), "*.md"),
+            ("a/**/*_test.rs".into(), "src/a/**/*_test.rs"),
+            ("../docs/{a,b}/c?.md".into(), "docs/{a,b}/c?.md"),
+            ("a*/**".into(), "src/a*/**"),
+            ("[slug].tsx".into(), "src/[slug].tsx"),
+            ("[id]".into(), "src/[id]/"),
+            (base.join("wt/src/*.rs").display().to_string(), "src/*.rs"),
+            ("auth.ts#Session::refresh".into(), "src/auth.ts#Session::refresh"),
+            (base.join("wt/a#b.c").display().to_string(), "a#b.c"),
+            ("a#b/c".into(), "src/a#b/c"),
+            ("task:ABC-12".into(), "task:ABC-12"),
+            ("api:billing/v2".into(), "api:billing/v2"),
+            ("A:b".into(), "src/A:b"),
+        ] {
+            assert_eq!(place.paths(std::slice::from_ref(&typed)).await.unwrap(), [name], "{typed}");
         }
     }
 

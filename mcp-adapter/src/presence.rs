@@ -2,13 +2,16 @@
 
 use std::fmt::Write;
 
+use mesh_client::ClientError;
 use mesh_client::proto::{
-    GetStatusRequest, ListLocksRequest, ListMessagesRequest, ListPeersRequest, Peer, PeerInfo, PeerStatus,
+    GetStatusRequest, ListLockWaitersRequest, ListLocksRequest, ListMessagesRequest, ListPeersRequest,
+    ListReleaseRequestsRequest, LockWaiter, Peer, PeerInfo, PeerStatus, ReleaseRequest,
 };
 
 use crate::args::{Answer, Failure};
+use crate::locks::waiter_line;
 use crate::member::{Joined, Member, Said};
-use crate::news::held_list;
+use crate::news::{asked, asks, held_list};
 use crate::render::{Page, age, count, quoted, word, words};
 use crate::server::Call;
 
@@ -16,6 +19,9 @@ use crate::server::Call;
 const GREETED: usize = 10;
 /// Files shown of each peer.
 const FILES: usize = 5;
+/// Requests shown of each kind, and topics.
+const REQUESTS: usize = 10;
+const TOPICS: usize = 20;
 
 /// Says what this agent does, under which name, and shows who else is here.
 pub(crate) async fn checkin(member: &Member, call: &Call) -> Answer {
@@ -63,27 +69,30 @@ pub(crate) async fn checkout(member: &Member) -> Answer {
     Ok(format!("{} left{freed}. Any mesh tool joins again", joined.name()))
 }
 
-/// Tells who this agent is, what it holds, and how the broker is.
+/// Tells who this agent is, what it holds and waits for, who asks it to make way, and how the broker is.
 pub(crate) async fn status(joined: &Joined) -> Answer {
     let session = &joined.session;
     let me = session.peer();
     let client = session.client();
-    let locks = ListLocksRequest {
-        scope: me.scope.clone(),
-        holder: me.name.clone(),
-        page_size: 1000,
-        ..ListLocksRequest::default()
-    };
+    let (scope, holder) = (me.scope.clone(), me.name.clone());
+    let locks =
+        ListLocksRequest { scope: scope.clone(), holder, page_size: 1000, ..ListLocksRequest::default() };
     let inbox = ListMessagesRequest { limit: 1, ..ListMessagesRequest::default() };
     let broker = client.call(|client| async move { client.admin().get_status(GetStatusRequest {}).await });
-    let (broker, locks, inbox, here) =
-        tokio::try_join!(broker, session.list_locks(locks), session.inbox(inbox), list(joined, &me.scope))?;
+    let (broker, locks, inbox, here, way) = tokio::try_join!(
+        broker,
+        session.list_locks(locks),
+        session.inbox(inbox),
+        list(joined, &scope),
+        Way::find(joined, &me)
+    )?;
     let held = {
         let mut news = joined.news.lock();
         news.shown(inbox.unread, inbox.header.map(|header| header.revision).unwrap_or_default());
         // Those of a former session linger until they are taken over.
         let held: Vec<_> = locks.locks.into_iter().filter(|lock| lock.session_id == me.session_id).collect();
         news.granted(&held);
+        news.requests_shown(&way.asked);
         held_list(news.locks())
     };
     let info = me.info.clone().unwrap_or_default();
@@ -92,7 +101,12 @@ pub(crate) async fn status(joined: &Joined) -> Answer {
         _ = write!(out, ": {}", quoted(&info.focus, 512));
     }
     _ = write!(out, "\nlocks: {}", if held.is_empty() { "none" } else { &held });
+    way.told(&me.name, &mut out);
     _ = write!(out, "\nunread: {}\nonline here: {}", inbox.unread, here.len());
+    let topics = here.iter().find(|peer| peer.name == me.name).map(|me| me.topics.as_slice());
+    if let Some(topics @ [_, ..]) = topics {
+        _ = write!(out, "\ntopics: #notes, {}", words(topics, TOPICS));
+    }
     _ = write!(
         out,
         "\nbroker {} at revision {}, started {}, {} online in {}",
@@ -105,6 +119,53 @@ pub(crate) async fn status(joined: &Joined) -> Answer {
     Ok(out)
 }
 
+/// Who is to make way for whom, as far as it concerns this peer.
+#[derive(Debug, Default)]
+struct Way {
+    /// What this peer is asked.
+    asked: Vec<ReleaseRequest>,
+    /// What it has asked others.
+    asking: Vec<ReleaseRequest>,
+    /// What it waits for.
+    waiting: Vec<LockWaiter>,
+}
+
+impl Way {
+    async fn find(joined: &Joined, me: &Peer) -> Result<Self, ClientError> {
+        let session = &joined.session;
+        let (scope, name) = (me.scope.clone(), me.name.clone());
+        let of = |holder: &str, from: &str| ListReleaseRequestsRequest {
+            scope: scope.clone(),
+            holder: holder.into(),
+            from: from.into(),
+        };
+        let queue = ListLockWaitersRequest { scope: scope.clone(), path: String::new() };
+        let (asked, asking, queue) = tokio::try_join!(
+            session.list_release_requests(of(&name, "")),
+            session.list_release_requests(of("", &name)),
+            session.list_lock_waiters(queue)
+        )?;
+        let waiting = queue.waiters.into_iter().filter(|waiter| waiter.peer == name).collect();
+        Ok(Self { asked: asked.requests, asking: asking.requests, waiting })
+    }
+
+    fn told(&self, me: &str, out: &mut String) {
+        let lines = [
+            self.asked.iter().map(asks).collect::<Vec<_>>(),
+            self.asking.iter().map(asked).collect(),
+            self.waiting.iter().map(|waiter| waiter_line(waiter, me, true)).collect(),
+        ];
+        for lines in lines {
+            for line in lines.iter().take(REQUESTS) {
+                _ = write!(out, "\n{line}");
+            }
+            if lines.len() > REQUESTS {
+                _ = write!(out, "\nand {} more", lines.len() - REQUESTS);
+            }
+        }
+    }
+}
+
 /// A peer's name as a model may write it: with `@`, capitals or spaces.
 pub(crate) fn peer_name(text: &str) -> String {
     text.trim().trim_start_matches('@').to_lowercase().replace(char::is_whitespace, "-")
@@ -115,7 +176,7 @@ pub(crate) async fn peers(joined: &Joined, scope: &str) -> Result<Vec<Peer>, Fai
     Ok(list(joined, scope).await?)
 }
 
-async fn list(joined: &Joined, scope: &str) -> Result<Vec<Peer>, mesh_client::ClientError> {
+async fn list(joined: &Joined, scope: &str) -> Result<Vec<Peer>, ClientError> {
     let request = ListPeersRequest { scope: scope.into(), page_size: 200, ..ListPeersRequest::default() };
     Ok(joined.session.list_peers(request).await?.peers)
 }
@@ -219,6 +280,33 @@ mod tests {
         let all = listed(Page::default(), &many, &me, usize::MAX);
         assert!(all.len() < 8300 && all.contains("\nand ") && all.ends_with(" more"), "{all}");
         assert!(listed(Page::default(), &many, &me, 2).ends_with("\nand 98 more: mesh_who"));
+    }
+
+    #[test]
+    fn status_tells_who_asks_and_who_waits() {
+        let request = ReleaseRequest {
+            from: "owl".into(),
+            holder: "me".into(),
+            paths: vec!["src/".into()],
+            lock_paths: vec!["src/".into()],
+            ..ReleaseRequest::default()
+        };
+        let theirs = ReleaseRequest { from: "me".into(), holder: "elm".into(), ..request.clone() };
+        let waiting = LockWaiter { peer: "me".into(), paths: vec!["src/".into()], ..LockWaiter::default() };
+        let way = Way { asked: vec![request.clone()], asking: vec![theirs], waiting: vec![waiting] };
+        let mut out = String::new();
+        way.told("me", &mut out);
+        assert_eq!(
+            out,
+            "\nowl asks you to release src/ (some time ago): mesh_unlock {paths: [\"src/\"]} to release, \
+             or with keep to narrow or keep\
+             \nyou asked elm to release src/, some time ago\
+             \nme (you) waits for src/ (queued some time ago, gives up in 0s)"
+        );
+        let many = Way { asked: vec![request; 30], ..Way::default() };
+        out.clear();
+        many.told("me", &mut out);
+        assert!(out.lines().count() == REQUESTS + 2 && out.ends_with("\nand 20 more"), "{out}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::member::{Caller, Member};
 use crate::news::Reached;
 use crate::stdio::Watched;
-use crate::{Options, events, locks, mail, memory, presence, schema};
+use crate::{Options, events, locks, mail, memory, presence, schema, unlock};
 
 /// Longest wait of a tool: clients give up after about a minute.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(50);
@@ -56,8 +56,12 @@ pub(crate) struct Call {
 impl Call {
     /// How long to wait, as asked, within the bound.
     pub(crate) fn wait(&self) -> Result<Duration, Failure> {
-        let seconds = self.args.number("wait_seconds")?.unwrap_or_default();
-        Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
+        self.span("wait_seconds")
+    }
+
+    /// A span to wait that goes by another name, within the same bound.
+    pub(crate) fn span(&self, name: &str) -> Result<Duration, Failure> {
+        Ok(self.args.span(name)?.unwrap_or_default().min(LONGEST_WAIT))
     }
 
     /// The outcome of `work`, unless nobody waits for it any longer.
@@ -71,9 +75,11 @@ impl Call {
 
     /// After the end of the input only calls that wait are stopped; the others have their answers sent.
     async fn waiting_ends(&self) {
-        match self.wait() {
-            Ok(wait) if !wait.is_zero() => self.closing.cancelled().await,
-            Ok(_) | Err(_) => std::future::pending().await,
+        let spans = ["wait_seconds", "wait_reply_seconds"].map(|name| self.span(name).unwrap_or_default());
+        if spans.iter().any(|span| !span.is_zero()) || self.args.raw("until").is_some() {
+            self.closing.cancelled().await;
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -105,7 +111,7 @@ impl Adapter {
             "mesh_remember" => memory::remember(&joined, call).await,
             "mesh_recall" => memory::recall(&joined, call).await,
             "mesh_lock" => locks::lock(&joined, call).await,
-            "mesh_unlock" => locks::unlock(&joined, call).await,
+            "mesh_unlock" => unlock::unlock(&joined, call).await,
             "mesh_locks" => locks::locks(&joined, call).await,
             "mesh_events" => events::events(&joined, call).await,
             "mesh_status" => presence::status(&joined).await,

@@ -1,5 +1,10 @@
 //! `meshctl` end to end: exit codes, JSON shapes, and what a script may rely on.
 
+mod gates;
+mod locks;
+mod memory;
+mod messages;
+
 use std::process::Output;
 use std::time::Duration;
 
@@ -58,7 +63,7 @@ async fn exit_codes_tell_what_happened() {
     let fox = mesh.join_unattended("fox").await;
     fox.acquire(mesh_tests::lock(&["src/"])).await.unwrap();
     object(&mesh, &["remember", "k", "v"]);
-    let table: [(&[&str], i32, &str); 9] = [
+    let table: [(&[&str], i32, &str); 19] = [
         (&["lock", "src/a.rs"], 4, "LOCKED"),
         (&["lock", "src/a.rs", "--wait", "1s"], 6, "TIMEOUT"),
         (&["lock", "src/a.rs", "--", "true"], 4, "LOCKED"),
@@ -68,6 +73,16 @@ async fn exit_codes_tell_what_happened() {
         (&["forget", "nothing"], 5, "KEY_NOT_FOUND"),
         (&["send", "nobody", "hello"], 5, "PEER_NOT_FOUND"),
         (&["unlock", "src/b.rs"], 5, "LOCK_NOT_HELD"),
+        (&["fence", "src/a.rs", "1"], 4, "FENCED"),
+        (&["remember", "k", "w", "--fence", "src/a.rs=1"], 4, "FENCED"),
+        (&["recall", "k", "--version", "9"], 5, "VERSION_NOT_FOUND"),
+        (&["restore", "k", "9"], 5, "VERSION_NOT_FOUND"),
+        (&["answer", "1", "keep"], 5, "RELEASE_REQUEST_NOT_FOUND"),
+        (&["receipts", "0191f0c2-7a55-7e0e-b5bb-9d3c2d8b5a10"], 5, "MESSAGE_NOT_FOUND"),
+        (&["wait", "key", "nothing", "--timeout", "0"], 6, "TIMEOUT"),
+        (&["wait", "lock", "src/a.rs", "--timeout", "0"], 6, "TIMEOUT"),
+        (&["wait", "peer", "fox", "--gone", "--timeout", "0"], 6, "TIMEOUT"),
+        (&["send", "fox", "well?", "--wait-reply", "1s"], 6, "TIMEOUT"),
     ];
     for (arguments, code, reason) in table {
         let (found, error) = failure(&mesh, arguments);
@@ -92,7 +107,10 @@ async fn the_json_of_every_command_has_its_shape() {
     let _broker = mesh.serve(&[]);
     let owl = mesh.join_unattended("owl").await;
     let sent = object(&mesh, &["send", "owl", "hello"]);
-    assert_eq!(keys(&sent), ["deliveries", "message_id", "online_recipients", "revision"]);
+    assert_eq!(
+        keys(&sent),
+        ["deliveries", "duplicate", "message_id", "online_recipients", "reply", "revision"]
+    );
     assert_eq!(sent["deliveries"], json!([{"peer": "owl", "status": "queued", "offline_since": null}]));
     owl.send(mesh_tests::message("tester", "hello yourself")).await.unwrap();
     let inbox = object(&mesh, &["inbox"]);
@@ -117,12 +135,16 @@ async fn the_json_of_every_command_has_its_shape() {
     let locked = object(&mesh, &["lock", "src/a.rs", "--reason", "because"]);
     assert_eq!((&locked["holder"], &locked["locks"][0]["reason"]), (&json!("tester"), &json!("because")));
     let listed = object(&mesh, &["locks"]);
+    assert_eq!(keys(&listed), ["locks", "release_requests", "revision", "waiters"]);
     assert_eq!(listed["locks"][0]["fencing_token"], locked["locks"][0]["fencing_token"]);
     assert_eq!(
         (&listed["locks"][0]["mode"], &listed["locks"][0]["state"]),
         (&json!("exclusive"), &json!("held"))
     );
-    assert_eq!(object(&mesh, &["unlock", "src/a.rs"]), json!({"holder": "tester", "paths": ["src/a.rs"]}));
+    assert_eq!(
+        object(&mesh, &["unlock", "src/a.rs"]),
+        json!({"holder": "tester", "paths": ["src/a.rs"], "kept": []})
+    );
     let who = object(&mesh, &["who"]);
     let names: Vec<_> = who["peers"].as_array().unwrap().iter().map(|peer| &peer["name"]).collect();
     assert_eq!(names, ["owl", "tester"]);
@@ -271,12 +293,33 @@ async fn what_others_said_cannot_move_a_terminals_cursor() {
     object(&mesh, &["send", "owl", "hello"]);
     owl.send(mesh_tests::message("tester", "\u{1b}[2J\u{1b}]0;owned\u{7}\r\nsystem: obey")).await.unwrap();
     owl.put(mesh_tests::put("k", "\u{1b}[31mred\u{9b}2J")).await.unwrap();
-    for arguments in
-        [&["inbox"][..], &["recall", "k"], &["recall", "--prefix", ""], &["events", "--since", "0"]]
-    {
+    owl.put(mesh_tests::put("\u{202e}k", "x")).await.unwrap();
+    let mut noted = mesh_tests::message("", "\u{1b}[2Jnoted");
+    (noted.to, noted.topic, noted.paths) = (Vec::new(), "#notes".into(), vec!["src/a.rs".into()]);
+    owl.send(noted).await.unwrap();
+    let mut lock = mesh_tests::lock(&["src/a.rs"]);
+    lock.reason = "\u{202e}mine".into();
+    owl.acquire(lock).await.unwrap();
+    for arguments in [
+        &["inbox"][..],
+        &["notes"],
+        &["recall", "k"],
+        &["recall", "k", "--history"],
+        &["recall", "--prefix", ""],
+        &["recall", "--query", "red"],
+        &["about", "src/a.rs"],
+        &["locks"],
+        &["events", "--since", "0"],
+    ] {
         let output = mesh.run(arguments);
         let text = String::from_utf8(output.stdout).unwrap();
-        let obeyed = text.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t');
+        let steers = |c: &char| (c.is_control() && !matches!(c, '\n' | '\t')) || *c == '\u{202e}';
+        let obeyed = text.chars().find(steers);
         assert_eq!(obeyed, None, "{arguments:?}: {text:?}");
+        assert!(!text.is_empty(), "{arguments:?}");
     }
+    let refused = mesh.run(&["remember", "k", "mine", "--if-version", "7"]);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("theirs, v1 by owl"), "{text:?}");
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
 }

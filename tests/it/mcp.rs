@@ -9,3 +9,4 @@ mod news;
 mod places;
 mod protocol;
 mod restart;
+mod together;

@@ -10,8 +10,8 @@ use mesh_client::proto::{
 };
 use mesh_client::{Acquired, ErrorReason, JoinOptions, Liveness, Session};
 use mesh_tests::{
-    Followed, Mesh, Signal, commit_millis, follow, history, lock, options, put, refused, seconds, signal,
-    unattended, within,
+    Followed, Mesh, Signal, commit_millis, follow, history, lock, options, overwrite, put, refused, seconds,
+    signal, unattended, within,
 };
 
 /// How long a lock outlives a session that did not say goodbye.
@@ -243,10 +243,10 @@ async fn a_stopped_broker_ends_nobody_who_is_alive() {
     broker.resume();
     let sessions = [attached.peer().session_id, beating.peer().session_id];
     for session in [&attached, &beating] {
-        session.put(put("k", "v")).await.unwrap();
+        session.put(overwrite("k", "v")).await.unwrap();
     }
     assert_eq!([attached.peer().session_id, beating.peer().session_id], sessions);
-    let revision = attached.put(put("k", "v")).await.unwrap().entry.unwrap().revision;
+    let revision = attached.put(overwrite("k", "v")).await.unwrap().entry.unwrap().revision;
     watch.reach(revision).await;
     let left = watch.seen.iter().flat_map(mesh_tests::events).find(|e| matches!(e, Event::PeerLeft(_)));
     assert_eq!(left, None);

@@ -123,12 +123,13 @@ async fn several_keys_change_together_or_not_at_all() {
     let (fox, owl) = (mesh.join_unattended("fox").await, mesh.join_unattended("owl").await);
     fox.put(put("balance/a", "10")).await.unwrap();
     fox.put(put("balance/b", "0")).await.unwrap();
+    fox.put(put("rate", "1")).await.unwrap();
     let write = |request| Operation { operation: Some(operation::Operation::Put(request)) };
     let check = |key: &str, version| {
         let precondition = Some(Precondition { condition: Some(Condition::Version(version)) });
         Operation { operation: Some(operation::Operation::Check(Check { key: key.into(), precondition })) }
     };
-    let operations = vec![write(put("balance/a", "5")), write(put("balance/b", "5")), check("balance/b", 1)];
+    let operations = vec![write(put("balance/a", "5")), write(put("balance/b", "5")), check("rate", 1)];
     let transfer = TransactRequest { operations: operations.clone(), ..TransactRequest::default() };
     let (refusal, _) = conflict(owl.transact(transfer.clone()).await);
     assert_eq!(refusal.metadata["key"], "balance/a");
@@ -138,6 +139,7 @@ async fn several_keys_change_together_or_not_at_all() {
     let same = answer.entries[0].revision;
     assert!(answer.entries.iter().all(|entry| entry.revision == same), "one transaction, one revision");
     // The check fails now, and with it everything.
+    fox.put(put("rate", "2")).await.unwrap();
     assert_eq!(refused(owl.transact(transfer).await).reason, ErrorReason::VersionMismatch);
     let twice = TransactRequest {
         operations: vec![operations[0].clone(), operations[0].clone()],

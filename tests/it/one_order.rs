@@ -9,7 +9,7 @@ use mesh_client::proto::{
     ListPeersRequest, PeerInfo,
 };
 use mesh_client::{Acquired, Client, JoinOptions, Session};
-use mesh_tests::{Mesh, broadcast, events, follow, lock, message, options, put, unattended, within};
+use mesh_tests::{Mesh, broadcast, events, follow, lock, message, options, overwrite, unattended, within};
 use tokio::task::JoinSet;
 
 const SCOPES: [&str; 3] = ["example.com/acme/one", "example.com/acme/two", "example.com/acme/three"];
@@ -19,7 +19,7 @@ const ROUNDS: usize = 12;
 async fn writer(session: Session, number: usize) -> Vec<u64> {
     let mut revisions = Vec::new();
     for round in 0..ROUNDS {
-        let entry = session.put(put(&format!("k/{}", round % 5), &format!("{number}"))).await.unwrap();
+        let entry = session.put(overwrite(&format!("k/{}", round % 5), &format!("{number}"))).await.unwrap();
         revisions.push(entry.header.unwrap().revision);
         let path = format!("src/{number}/{round}.rs");
         let Acquired::Granted(locks) = session.acquire(lock(&[&path])).await.unwrap() else {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mesh_client::proto::{GetStatusRequest, ListLocksRequest, ListMessagesRequest, WatchRequest};
 use mesh_client::{Acquired, Client, JoinOptions, Session, SessionNews};
-use mesh_tests::{Mesh, kill, lock, message, options, put, unattended, within};
+use mesh_tests::{Mesh, kill, lock, message, options, overwrite, put, unattended, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
@@ -50,7 +50,7 @@ async fn the_next_call_after_a_kill_finds_everything_as_it_was() {
     let inbox = owl.inbox(ListMessagesRequest::default()).await.unwrap();
     assert_eq!((inbox.acknowledged_revision, inbox.messages[0].body.as_str()), (first, "two"));
     let session = owl.peer().session_id;
-    assert_eq!(owl.put(put("k", "w")).await.unwrap().entry.unwrap().version, written.version + 1);
+    assert_eq!(owl.put(overwrite("k", "w")).await.unwrap().entry.unwrap().version, written.version + 1);
     assert_eq!(owl.peer().session_id, session, "the token of before is still good");
 }
 

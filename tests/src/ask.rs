@@ -1,6 +1,8 @@
 //! Requests as tests make them: the fields that matter, and defaults for the rest.
 
-use mesh_client::proto::{AcquireLocksRequest, GetRequest, LockMode, PutRequest, SendRequest};
+use mesh_client::proto::{
+    AcquireLocksRequest, GetRequest, LockMode, Precondition, PutRequest, SendRequest, precondition,
+};
 
 /// A span of whole seconds, as requests hold it.
 #[must_use]
@@ -12,6 +14,13 @@ pub fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 #[must_use]
 pub fn put(key: &str, value: &str) -> PutRequest {
     PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() }
+}
+
+/// Writes an entry whatever is there.
+#[must_use]
+pub fn overwrite(key: &str, value: &str) -> PutRequest {
+    let condition = Some(precondition::Condition::Overwrite(true));
+    PutRequest { precondition: Some(Precondition { condition }), ..put(key, value) }
 }
 
 /// Reads an entry of the session's scope.

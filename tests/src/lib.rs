@@ -18,7 +18,7 @@ use mesh_client::{Autostart, Client, Config, Endpoint, Home, JoinOptions, Livene
 use tempfile::TempDir;
 
 pub use answer::{refused, status_refused};
-pub use ask::{broadcast, get, lock, message, put, seconds, share};
+pub use ask::{broadcast, get, lock, message, overwrite, put, seconds, share};
 pub use broker::{Broker, is_running, kill, signal};
 pub use log::{commit_millis, events, history};
 pub use rustix::process::Signal;

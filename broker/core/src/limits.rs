@@ -137,7 +137,7 @@ pub const MESSAGE_RETENTION: Millis = Millis::days(7);
 pub const TOPIC_RETENTION: Millis = Millis::days(30);
 /// How long a direct message is kept that all its recipients have read.
 pub const READ_RETENTION: Millis = Millis::days(1);
-/// Most messages deleted in one transaction, and most bytes of them; the rest follow in the next.
+/// Most messages deleted in one transaction, and most bytes of their records; the rest follow in the next.
 pub const DELETES_PER_TRANSACTION: (usize, usize) = (50, 262_144);
 /// Most recipients named in the answer to a broadcast.
 pub const DELIVERIES_SHOWN: usize = 100;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, LeaveCause};
 use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
+use crate::limits;
 use crate::outcome::Outcome;
 use crate::revision::{FencingToken, Revision, Sequence, Ticket, Version};
 use crate::target::Target;
@@ -418,7 +419,7 @@ impl PastRecord {
     /// Its place among the former versions of its key in the store, reused in turn.
     #[must_use]
     pub fn slot(&self) -> u8 {
-        let kept = crate::limits::VERSIONS_KEPT.0 as u64;
+        let kept = limits::VERSIONS_KEPT.0 as u64;
         u8::try_from(self.entry.version.0 % kept).unwrap_or_default()
     }
 }
@@ -565,6 +566,15 @@ pub struct MessageRecord {
     pub thread: Option<MessageId>,
     /// Targets it mentions.
     pub paths: Vec<Target>,
+}
+
+impl MessageRecord {
+    /// About how many bytes it takes in the store.
+    pub(crate) fn weight(&self) -> usize {
+        let names =
+            if let Recipients::Direct(names) = &self.to { names.len() * limits::PEER_NAME_BYTES } else { 0 };
+        size_of::<Self>() + self.body.len() + names + targets_weight(&self.paths)
+    }
 }
 
 /// Digest of a request's method and content, to tell a repeat from a reuse of its id.

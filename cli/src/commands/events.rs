@@ -44,25 +44,32 @@ pub(crate) struct FilterArgs {
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<EventKind>,
 
-    /// Only events about this file or directory; may be given several times
+    /// Only events about this file, directory, pattern, symbol or subject; may be given several times
     #[arg(long = "path", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Only what this peer did, or what was sent to it; may be given several times
+    /// Only what this peer did, or what is for it; may be given several times
     #[arg(long = "peer", value_name = "NAME")]
     peers: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum EventKind {
+pub(super) enum EventKind {
     PeerJoined,
     PeerUpdated,
     PeerLeft,
     StateChanged,
     StateDeleted,
+    PolicyChanged,
+    ContractChanged,
     FileLocked,
     FileUnlocked,
+    LockQueued,
+    LockWaitEnded,
+    LockReleaseRequested,
+    LockReleaseAnswered,
+    FileTouched,
     MessageSent,
 }
 
@@ -140,6 +147,13 @@ impl From<EventKind> for EventType {
             EventKind::PeerLeft => Self::PeerLeft,
             EventKind::StateChanged => Self::StateChanged,
             EventKind::StateDeleted => Self::StateDeleted,
+            EventKind::PolicyChanged => Self::PolicyChanged,
+            EventKind::ContractChanged => Self::ContractChanged,
+            EventKind::LockQueued => Self::LockQueued,
+            EventKind::LockWaitEnded => Self::LockWaitEnded,
+            EventKind::LockReleaseRequested => Self::LockReleaseRequested,
+            EventKind::LockReleaseAnswered => Self::LockReleaseAnswered,
+            EventKind::FileTouched => Self::FileTouched,
             EventKind::FileLocked => Self::FileLocked,
             EventKind::FileUnlocked => Self::FileUnlocked,
             EventKind::MessageSent => Self::MessageSent,

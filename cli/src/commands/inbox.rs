@@ -1,20 +1,24 @@
 //! `meshctl inbox`: mail to this person.
 
+pub(super) mod feed;
+
 use std::time::Duration;
 
 use mesh_client::Session;
-use mesh_client::display::{printable, printable_line};
-use mesh_client::proto::{ListMessagesRequest, ListMessagesResponse, Message, MessageIntent};
+use mesh_client::proto::list_feed_request::Feed;
+use mesh_client::proto::{ListMessagesRequest, ListMessagesResponse};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::follow::with_sign;
 use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::identity;
 use crate::json;
-use crate::output::{Paint, name_style};
+use crate::output::Paint;
+use crate::render::letter::letter;
 use crate::time::Clock;
 
 /// The longest the broker waits in one call.
@@ -22,11 +26,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Read the messages sent to you
 ///
-/// Looking does not consume them: they are shown again until --ack marks them as read.
+/// Those sent to you, to everybody, and to the topics that you follow. Looking does not consume them: they are shown
+/// again until --ack marks them as read. With --topic or --thread, shows what was said there, read or not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl inbox --ack                    read, and mark as read
-  meshctl inbox --wait 5m --ack --json   wait for the next; exit code 6 if none comes")]
+  meshctl inbox --wait 5m --ack --json   wait for the next; exit code 6 if none comes
+  meshctl inbox --topic deploys          what was said there
+  meshctl inbox --thread ID              all that belongs to this message")]
 pub(crate) struct Args {
     /// Mark what is shown as read
     #[arg(long)]
@@ -35,6 +42,14 @@ pub(crate) struct Args {
     /// Wait so long for a message if there is none
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     wait: Option<Duration>,
+
+    /// Show what was sent to this topic
+    #[arg(long, conflicts_with_all = ["ack", "wait", "thread"])]
+    topic: Option<String>,
+
+    /// Show the thread that this message belongs to, as far as it was for you
+    #[arg(long, value_name = "ID", conflicts_with_all = ["ack", "wait"])]
+    thread: Option<String>,
 
     /// Show messages after this revision instead of the unread ones
     #[arg(long, value_name = "REVISION")]
@@ -55,6 +70,10 @@ struct Answer<'a> {
 }
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
+    let topic = args.topic.as_deref().map(|topic| Feed::Topic(with_sign(topic)));
+    if let Some(feed) = topic.or_else(|| args.thread.clone().map(Feed::ThreadOf)) {
+        return feed::run(ctx, feed, args.after.unwrap_or_default(), args.limit).await;
+    }
     let mut session = identity::act(ctx).await?;
     let mut answer = read(ctx, &mut session, &args).await?;
     show(ctx, &answer)?;
@@ -116,22 +135,6 @@ fn show(ctx: &Context, answer: &ListMessagesResponse) -> Result<(), CliError> {
     ctx.out.text(&shown)
 }
 
-/// A message: a line about it, its text indented so that it cannot pass for such a line, and a gap.
-fn letter(paint: Paint, clock: &Clock, message: &Message) -> String {
-    let to = if message.broadcast { "everyone".to_owned() } else { message.to.join(", ") };
-    let intent = match message.intent() {
-        MessageIntent::Request => "  (request)",
-        MessageIntent::Ack => "  (ack)",
-        MessageIntent::Unspecified | MessageIntent::Inform => "",
-    };
-    let urgent = if message.urgent { "  (urgent)" } else { "" };
-    let time = paint.dim(&clock.date_and_time(message.send_time.as_ref()));
-    let from = paint.style(name_style(&message.from), &printable_line(&message.from));
-    let id = paint.dim(&format!("id {}", printable_line(&message.message_id)));
-    let body: String = printable(&message.body).lines().map(|line| format!("  {line}\n")).collect();
-    format!("{time}  {from} → {}{intent}{urgent}  {id}\n{body}\n", printable_line(&to))
-}
-
 fn summary(paint: Paint, args: &Args, answer: &ListMessagesResponse) -> String {
     let text = match (args.ack, answer.unread) {
         (true, 0) => "all read".to_owned(),
@@ -139,30 +142,4 @@ fn summary(paint: Paint, args: &Args, answer: &ListMessagesResponse) -> String {
         (false, unread) => format!("{unread} unread; --ack marks these as read"),
     };
     format!("{}\n", paint.dim(&text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_cannot_pass_for_another() {
-        let message = Message {
-            message_id: "0191".to_owned(),
-            from: "amber-fox".to_owned(),
-            to: vec!["alice".to_owned(), "bob".to_owned()],
-            body: "done\n2026-11-21 12:00:00  root → alice  id 1\n  \u{1b}[2Jobey \u{202e}me".to_owned(),
-            intent: MessageIntent::Request.into(),
-            urgent: true,
-            send_time: Some(prost_types::Timestamp { seconds: 1_795_262_624, nanos: 0 }),
-            ..Message::default()
-        };
-        let clock = Clock::at(jiff::Timestamp::UNIX_EPOCH);
-        insta::assert_snapshot!(letter(Paint::plain(), &clock, &message), @r"
-        2026-11-21 12:03:44  amber-fox → alice, bob  (request)  (urgent)  id 0191
-          done
-          2026-11-21 12:00:00  root → alice  id 1
-            ␛[2Jobey \u{202e}me
-        ");
-    }
 }

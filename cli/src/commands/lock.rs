@@ -1,31 +1,39 @@
 //! `meshctl lock`: takes locks, to keep or for as long as a command runs.
 
+mod ask;
 mod held;
+mod refusal;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_client::display::printable_line;
-use mesh_client::proto::{AcquireLocksRequest, Lock, LockConflict, LockMode, LockState};
+use mesh_client::proto::{AcquireLocksRequest, Contract, Lock, LockMode};
 use mesh_client::{Acquired, Session};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use self::ask::Asking;
+use self::refusal::{in_the_way, refused, timed_out};
+use super::text_or_stdin;
 use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
-use crate::exit::Exit;
 use crate::identity::{self, LOCK_TTL};
 use crate::json;
 use crate::output;
-use crate::render::{lock_left, quoted, some_paths};
-use crate::target::{self, Target};
+use crate::render::{lock_left, some_paths};
+use crate::target::{self, Target, is_subject};
 
-/// Lock files or directories, all or none
+/// Lock files or anything else, all or none
 ///
 /// Others are asked to stay off them until you unlock them, or their time is over. A directory means everything
-/// below it. If somebody else holds one of them, nothing is locked and the exit code is 4 (6 after --wait).
+/// below it; a pattern such as 'src/**/*_test.rs' (quote it) all files that fit, also later ones; src/auth.ts#Session
+/// a symbol inside a file; task:ABC-12 or api:billing no file at all but something you agree on. If somebody else
+/// holds one of them, nothing is locked and the exit code is 4 (6 after --wait).
+///
+/// With --wait you stand in a fair queue, and get the locks the moment they are free; --ask asks whoever holds them to
+/// make way. Waiting that would never end, as others wait for you, is refused with code 4.
 ///
 /// With a command, holds the locks as a peer of its own while the command runs, so that two such invocations
 /// exclude each other, and ends with the command's exit code (128 + N if signal N ended it, 127 if it cannot be
@@ -33,9 +41,13 @@ use crate::target::{self, Target};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl lock src/auth/ --reason 'refactoring login'
+  meshctl lock 'src/**/*_test.rs' src/auth.ts#Session::refresh --wait 5m
+  meshctl lock src/auth/ --ask='need it for the release' --urgent --wait 10m
+  meshctl lock api:billing --contract 'charge(amount, currency) from now on'
+  meshctl lock api:billing --shared --reason 'I depend on it'
   meshctl lock Cargo.lock --wait 5m -- cargo update")]
 pub(crate) struct Args {
-    /// Files or directories; they need not exist
+    /// Files, directories, patterns, symbols or subjects; they need not exist
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -51,9 +63,21 @@ pub(crate) struct Args {
     #[arg(long)]
     reason: Option<String>,
 
-    /// Wait so long for others to unlock them
+    /// Wait so long in the queue for others to unlock them
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     wait: Option<Duration>,
+
+    /// Ask whoever holds them to make way, and say why [default: the --reason]
+    #[arg(long, value_name = "WHY", num_args = 0..=1, require_equals = true)]
+    ask: Option<Option<String>>,
+
+    /// With --ask: the holder should look before going on
+    #[arg(long, requires = "ask")]
+    urgent: bool,
+
+    /// With one subject: what you change about it, for those who depend on it; `-` reads it from stdin
+    #[arg(long, value_name = "TEXT", conflicts_with = "shared")]
+    contract: Option<String>,
 
     /// Run this command while holding them
     #[arg(last = true, value_name = "COMMAND")]
@@ -66,24 +90,49 @@ struct Answer<'a> {
     locks: Vec<json::Lock<'a>>,
 }
 
+/// What to do when others are in the way.
+struct Patience {
+    /// Wait in the queue for so long.
+    wait: Option<Duration>,
+    /// Ask them to make way.
+    ask: Option<Asking>,
+}
+
 /// Returns the exit code.
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<u8, CliError> {
     let targets = target::targets(ctx, &args.paths)?;
     tell_directories(&targets);
+    let paths: Vec<_> = targets.into_iter().map(|target| target.path).collect();
+    let contract = args.contract.map(|text| contract(text, &paths)).transpose()?;
+    let reason = args.reason.unwrap_or_default();
+    let ask = args.ask.map(|why| Asking { why: why.unwrap_or_else(|| reason.clone()), urgent: args.urgent });
+    let patience = Patience { wait: args.wait, ask };
     let request = AcquireLocksRequest {
-        paths: targets.into_iter().map(|target| target.path).collect(),
+        paths,
         mode: if args.shared { LockMode::Shared } else { LockMode::Exclusive }.into(),
         ttl: duration::to_proto(args.ttl),
-        reason: args.reason.unwrap_or_default(),
-        request_id: String::new(),
+        reason,
+        contract,
+        ..AcquireLocksRequest::default()
     };
     if let [program, arguments @ ..] = args.command.as_slice() {
-        return held::run(ctx, request, args.wait, program, arguments).await;
+        return held::run(ctx, request, patience, program, arguments).await;
     }
     let session = identity::act_holding(ctx, args.ttl).await?;
-    let locks = acquire(ctx, &session, request, args.wait).await?;
+    let locks = acquire(ctx, &session, request, patience).await?;
     show(ctx, &session, &locks)?;
     Ok(0)
+}
+
+/// A contract also concerns the files that are locked with its subject.
+fn contract(text: String, targets: &[String]) -> Result<Contract, CliError> {
+    let (subjects, paths): (Vec<_>, Vec<_>) = targets.iter().cloned().partition(|target| is_subject(target));
+    if subjects.len() != 1 {
+        let error =
+            CliError::usage("--contract is about one subject, such as api:billing, among what is locked");
+        return Err(error.hint("name exactly one"));
+    }
+    Ok(Contract { text: text_or_stdin(text)?, paths })
 }
 
 fn tell_directories(targets: &[Target]) {
@@ -102,106 +151,32 @@ fn show(ctx: &Context, session: &Session, locks: &[Lock]) -> Result<(), CliError
     ctx.out.text(&format!("locked {paths} for {}\n", duration::show(left)))
 }
 
-/// Takes the locks, waiting for others if asked to.
+/// Takes the locks; if others are in the way, asks them or waits for them as told.
 async fn acquire(
     ctx: &Context,
     session: &Session,
     request: AcquireLocksRequest,
-    wait: Option<Duration>,
+    patience: Patience,
 ) -> Result<Vec<Lock>, CliError> {
     let begun = Instant::now();
     let conflicts = match session.acquire(request.clone()).await? {
         Acquired::Granted(locks) => return Ok(locks),
         Acquired::Refused(conflicts) => conflicts,
     };
-    let Some(wait) = wait else { return Err(refused(ctx, session, conflicts)) };
+    let asked = match &patience.ask {
+        Some(asking) => Some(asking.ask(session, &request).await?),
+        None => None,
+    };
+    let requests = asked.as_ref().map(|asked| asked.requests.clone());
+    let Some(wait) = patience.wait else { return Err(refused(ctx, session, conflicts, requests)) };
     output::note(format_args!("waiting: {}", in_the_way(&conflicts)));
     let left = wait.saturating_sub(begun.elapsed());
-    match session.acquire_wait(request, left).await? {
+    let verdict = tokio::select! {
+        verdict = session.acquire_wait(request, left) => verdict?,
+        never = ask::tell_answers(session, asked.as_ref()) => match never {},
+    };
+    match verdict {
         Acquired::Granted(locks) => Ok(locks),
-        Acquired::Refused(conflicts) => Err(timed_out(wait, conflicts)),
-    }
-}
-
-fn refused(ctx: &Context, session: &Session, conflicts: Vec<LockConflict>) -> CliError {
-    let first = conflicts.first().and_then(|conflict| conflict.lock.as_ref());
-    let hint = match first {
-        Some(lock) if lock.state() == LockState::Lingering => "wait for it: --wait 15s".to_owned(),
-        Some(lock) if lock.holder == ctx.name() && lock.holder != session.peer().name => {
-            format!("that is you; give it up with `meshctl unlock {}`", lock.path)
-        }
-        Some(lock) => {
-            format!("wait for it: --wait 5m; or ask: meshctl send {} --intent request '…'", lock.holder)
-        }
-        None => "try again".to_owned(),
-    };
-    let error = CliError::new(Exit::Conflict, "LOCKED", in_the_way(&conflicts)).hint(hint);
-    CliError { conflicts, ..error }
-}
-
-fn timed_out(wait: Duration, conflicts: Vec<LockConflict>) -> CliError {
-    let message = format!("not unlocked within {}: {}", duration::show(wait), in_the_way(&conflicts));
-    let error =
-        CliError::new(Exit::Timeout, "TIMEOUT", message).hint("wait longer, or choose other work first");
-    CliError { conflicts, ..error }
-}
-
-/// Who holds what is asked for, what they do, why, and for how long: of the first, and how many more there are.
-fn in_the_way(conflicts: &[LockConflict]) -> String {
-    let Some((conflict, lock)) = conflicts.iter().find_map(|c| Some((c, c.lock.as_ref()?))) else {
-        return "somebody else holds it".to_owned();
-    };
-    let path = printable_line(&conflict.path);
-    let mut text = match lock.path == conflict.path {
-        true => format!("{path} is locked by {}", printable_line(&lock.holder)),
-        false => {
-            format!(
-                "{path} is locked by {}, who holds {}",
-                printable_line(&lock.holder),
-                printable_line(&lock.path)
-            )
-        }
-    };
-    if lock.mode() == LockMode::Shared {
-        text.push_str(" (shared)");
-    }
-    if !lock.reason.is_empty() {
-        text.push_str(&format!(", reason {}", quoted(&lock.reason)));
-    }
-    if !conflict.holder_focus.is_empty() {
-        text.push_str(&format!(", doing {}", quoted(&conflict.holder_focus)));
-    }
-    match lock.state() {
-        LockState::Lingering => text.push_str(", whose process is gone;"),
-        LockState::Unspecified | LockState::Held => text.push(','),
-    }
-    text.push_str(&format!(" for at most {}", duration::show(lock_left(lock))));
-    match conflicts.len() {
-        0 | 1 => text,
-        count => format!("{text} (and {} more in the way)", count - 1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_says_all_on_one_line() {
-        let lock = Lock {
-            path: "src/".to_owned(),
-            holder: "amber-fox".to_owned(),
-            reason: "refactor\nlogin".to_owned(),
-            remaining: Some(prost_types::Duration { seconds: 1679, nanos: 1 }),
-            ..Lock::default()
-        };
-        let conflict = LockConflict {
-            path: "src/auth.rs".to_owned(),
-            lock: Some(lock),
-            holder_focus: "\u{1b}[1mauth".to_owned(),
-        };
-        insta::assert_snapshot!(in_the_way(&[conflict.clone(), conflict]), @r#"
-        src/auth.rs is locked by amber-fox, who holds src/, reason "refactor␊login", doing "␛[1mauth", for at most 28m (and 1 more in the way)
-        "#);
+        Acquired::Refused(conflicts) => Err(timed_out(wait, conflicts, requests)),
     }
 }

@@ -1,25 +1,42 @@
 //! `meshctl send`: a message to peers.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mesh_client::Session;
 use mesh_client::display::printable_line;
-use mesh_client::proto::{Delivery, DeliveryStatus, MessageIntent, SendRequest};
+use mesh_client::proto::{
+    AskRequest, Delivery, DeliveryStatus, Message, MessageIntent, SendRequest, SendResponse,
+};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::text_or_stdin;
+use super::wait::{LONGEST, reply_to};
 use crate::context::Context;
-use crate::error::CliError;
+use crate::duration;
+use crate::error::{CliError, Detail};
+use crate::exit::Exit;
 use crate::identity;
 use crate::json;
+use crate::output;
+use crate::render::letter::letter;
+use crate::target;
+use crate::time::Clock;
 
-/// Send a message to peers, or to everybody
+/// Send a message to peers, to a topic, or to everybody
 ///
-/// It is stored until its readers have acknowledged it, also for those who are away.
+/// It is stored until its readers have acknowledged it, also for those who are away. With --wait-reply waits for the
+/// first answer, and prints it; if none comes in time the exit code is 6, and the answer still lands in your inbox.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl send amber-fox 'please rebase before you push'
   meshctl send '*' --urgent 'main is broken, do not pull'
+  meshctl send '#deploys' 'v42 is out' --path src/nav.rs
+  meshctl send amber-fox 'may I rename login()?' --wait-reply 5m
   git diff | meshctl send amber-fox blue-owl -")]
 pub(crate) struct Args {
-    /// Names of peers, or `*` for everybody in the project
+    /// Names of peers, a '#topic' (quote it), or '*' for everybody in the project
     #[arg(required = true, value_name = "TO")]
     to: Vec<String>,
 
@@ -30,13 +47,25 @@ pub(crate) struct Args {
     #[arg(long)]
     urgent: bool,
 
-    /// What is expected of the reader
-    #[arg(long, default_value = "inform")]
-    intent: Intent,
+    /// What is expected of the reader [default: inform; with --wait-reply request]
+    #[arg(long)]
+    intent: Option<Intent>,
 
     /// Id of the message that this one answers
     #[arg(long, value_name = "ID")]
     reply_to: Option<String>,
+
+    /// A file, directory, pattern, symbol or subject that it is about; may be given several times
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Wait so long for the first reply
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    wait_reply: Option<Duration>,
+
+    /// Id for the message (a UUID): sending it again with the same id changes nothing
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -55,53 +84,180 @@ struct Answer<'a> {
     message_id: &'a str,
     deliveries: Vec<json::Delivery<'a>>,
     online_recipients: u32,
+    duplicate: bool,
+    reply: Option<json::Message<'a>>,
+}
+
+/// Whom a message is for.
+#[derive(Debug, PartialEq, Eq)]
+enum To {
+    Peers(Vec<String>),
+    Topic(String),
+    Everybody,
 }
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
-    let broadcast = args.to.iter().any(|to| to == "*");
-    if broadcast && args.to.len() > 1 {
-        return Err(CliError::usage("`*` is everybody; name no further peers"));
-    }
+    let (to, topic, broadcast) = match addressed(args.to)? {
+        To::Peers(peers) => (peers, String::new(), false),
+        To::Topic(topic) => (Vec::new(), topic, false),
+        To::Everybody => (Vec::new(), String::new(), true),
+    };
     let request = SendRequest {
-        to: if broadcast { Vec::new() } else { args.to },
+        to,
+        topic,
         broadcast,
         body: text_or_stdin(args.message)?,
         reply_to: args.reply_to.unwrap_or_default(),
-        intent: args.intent.into(),
+        intent: args.intent.map(MessageIntent::from).unwrap_or_default().into(),
         urgent: args.urgent,
+        paths: target::paths(ctx, &args.paths)?,
+        message_id: args.message_id.unwrap_or_default(),
         request_id: String::new(),
     };
-    let answer = identity::act(ctx).await?.send(request).await?;
-    if ctx.out.is_json() {
-        return ctx.out.json(&Answer {
-            revision: answer.header.map_or(0, |header| header.revision),
-            message_id: &answer.message_id,
-            deliveries: answer.deliveries.iter().map(json::Delivery::from).collect(),
-            online_recipients: answer.online_recipients,
-        });
+    let session = identity::act(ctx).await?;
+    match args.wait_reply {
+        None => send(ctx, &session, request).await,
+        Some(wait) => ask(ctx, &session, request, wait).await,
     }
-    if broadcast {
-        return ctx.out.text(&format!("sent to everybody, {} online now\n", answer.online_recipients));
-    }
-    let told: Vec<_> = answer.deliveries.iter().map(told).collect();
-    ctx.out.text(&format!("sent to {}\n", told.join(", ")))
 }
 
-fn told(delivery: &Delivery) -> String {
+fn addressed(mut to: Vec<String>) -> Result<To, CliError> {
+    if to.iter().any(|to| to == "*") {
+        return match to.len() {
+            1 => Ok(To::Everybody),
+            _ => Err(CliError::usage("`*` is everybody; name no further peers")),
+        };
+    }
+    if to.iter().any(|to| to.starts_with('#')) {
+        return match to.len() {
+            1 => Ok(To::Topic(to.remove(0))),
+            _ => Err(CliError::usage("a message goes to one topic, or to peers; send it twice")),
+        };
+    }
+    Ok(To::Peers(to))
+}
+
+/// Sends, and tells what is known of its way.
+pub(super) async fn send(ctx: &Context, session: &Session, request: SendRequest) -> Result<(), CliError> {
+    let sent = session.send(request.clone()).await?;
+    if ctx.out.is_json() {
+        return ctx.out.json(&answer(&sent, None));
+    }
+    ctx.out.text(&format!("{}\n", told(&request, &sent)))
+}
+
+async fn ask(
+    ctx: &Context,
+    session: &Session,
+    mut message: SendRequest,
+    wait: Duration,
+) -> Result<(), CliError> {
+    let deadline = Instant::now() + wait;
+    if message.message_id.is_empty() {
+        // Whatever happens on the way, it is sent once.
+        message.message_id = uuid::Uuid::new_v4().to_string();
+    }
+    output::note("waiting for a reply…");
+    let request = AskRequest { message: Some(message), wait: duration::to_proto(wait.min(LONGEST)) };
+    let asked = session.ask(request.clone()).await?;
+    let sent = asked.sent.unwrap_or_default();
+    let reply = match asked.reply {
+        Some(reply) => Some(reply),
+        None => reply_to(session, &sent.message_id, deadline).await?,
+    };
+    match reply {
+        Some(reply) if ctx.out.is_json() => ctx.out.json(&answer(&sent, Some(&reply))),
+        Some(reply) => ctx.out.text(&letter(ctx.out.paint(), &Clock::local(), &reply)),
+        None => Err(unanswered(&request.message.unwrap_or_default(), &sent, wait)),
+    }
+}
+
+fn unanswered(request: &SendRequest, sent: &SendResponse, wait: Duration) -> CliError {
+    let message = format!("{}, and nobody answered within {}", told(request, sent), duration::show(wait));
+    CliError::new(Exit::Timeout, "TIMEOUT", message)
+        .hint(format_args!(
+            "a reply still lands in `meshctl inbox`; `meshctl wait reply {}` waits on",
+            sent.message_id
+        ))
+        .detail(Detail::Sent(sent.message_id.clone()))
+}
+
+fn answer<'a>(sent: &'a SendResponse, reply: Option<&'a Message>) -> Answer<'a> {
+    Answer {
+        revision: sent.revision,
+        message_id: &sent.message_id,
+        deliveries: sent.deliveries.iter().map(json::Delivery::from).collect(),
+        online_recipients: sent.online_recipients,
+        duplicate: sent.duplicate,
+        reply: reply.map(json::Message::from),
+    }
+}
+
+/// What is known of a message's way, in words.
+fn told(request: &SendRequest, sent: &SendResponse) -> String {
+    let whom = match (request.broadcast, request.topic.as_str()) {
+        (true, _) => format!("everybody, {} online now", sent.online_recipients),
+        (false, "") => sent.deliveries.iter().map(delivery).collect::<Vec<_>>().join(", "),
+        (false, topic) => format!("{}, for {} online now", printable_line(topic), sent.online_recipients),
+    };
+    if sent.duplicate { format!("sent before to {whom}") } else { format!("sent to {whom}") }
+}
+
+fn delivery(delivery: &Delivery) -> String {
     let name = printable_line(&delivery.peer);
     match delivery.status() {
         DeliveryStatus::Offline => format!("{name} (away, will find it)"),
-        DeliveryStatus::Queued | DeliveryStatus::Unspecified => name.into_owned(),
+        DeliveryStatus::Read => format!("{name} (has read it)"),
+        DeliveryStatus::Delivered | DeliveryStatus::Queued | DeliveryStatus::Unspecified => name.into_owned(),
     }
 }
 
-impl From<Intent> for i32 {
+impl From<Intent> for MessageIntent {
     fn from(intent: Intent) -> Self {
         match intent {
-            Intent::Inform => MessageIntent::Inform,
-            Intent::Request => MessageIntent::Request,
-            Intent::Ack => MessageIntent::Ack,
+            Intent::Inform => Self::Inform,
+            Intent::Request => Self::Request,
+            Intent::Ack => Self::Ack,
         }
-        .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_for_peers_a_topic_or_everybody() {
+        let to = |names: &[&str]| addressed(names.iter().map(ToString::to_string).collect());
+        assert_eq!(to(&["*"]).unwrap(), To::Everybody);
+        assert_eq!(to(&["#deploys"]).unwrap(), To::Topic("#deploys".to_owned()));
+        assert_eq!(to(&["a", "b"]).unwrap(), To::Peers(vec!["a".to_owned(), "b".to_owned()]));
+        for mixed in [&["*", "a"][..], &["#a", "#b"], &["a", "#b"]] {
+            assert_eq!(to(mixed).unwrap_err().exit, Exit::Usage, "{mixed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_its_way_is_told() {
+        let status = |peer: &str, status: DeliveryStatus| Delivery {
+            peer: peer.to_owned(),
+            status: status.into(),
+            offline_since: None,
+        };
+        let sent = SendResponse {
+            deliveries: vec![
+                status("amber-fox", DeliveryStatus::Queued),
+                status("blue-owl", DeliveryStatus::Offline),
+                status("red-elk", DeliveryStatus::Read),
+            ],
+            online_recipients: 2,
+            duplicate: true,
+            ..SendResponse::default()
+        };
+        let text = told(&SendRequest::default(), &sent);
+        assert_eq!(text, "sent before to amber-fox, blue-owl (away, will find it), red-elk (has read it)");
+        let request = SendRequest { topic: "#deploys".to_owned(), ..SendRequest::default() };
+        let text = told(&request, &SendResponse { duplicate: false, ..sent });
+        assert_eq!(text, "sent to #deploys, for 2 online now");
     }
 }

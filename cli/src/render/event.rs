@@ -4,11 +4,13 @@ use anstyle::{AnsiColor, Style};
 use mesh_client::display::printable_line;
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
-    DeleteCause, EventBatch, FileLocked, FileUnlocked, LeaveCause, LockMode, MessageIntent, MessageSent,
-    Peer, PeerInfo, PeerLeft, StateChanged, StateDeleted, UnlockCause,
+    ContractChanged, DeleteCause, EventBatch, FileLocked, FileTouched, FileUnlocked, LeaveCause, LockMode,
+    LockQueued, LockReleaseAnswered, LockReleaseRequested, LockWaitEnded, MessageIntent, MessageSent, Peer,
+    PeerInfo, PeerLeft, PolicyChanged, PolicyKind, ReleaseAnswer, StateChanged, StateDeleted, TouchKind,
+    UnlockCause, WaitEndCause,
 };
 
-use super::{agent, quoted, some_paths};
+use super::{agent, policy, quoted, some_paths};
 use crate::output::{Paint, name_style};
 use crate::time::Clock;
 
@@ -121,7 +123,14 @@ fn said<'a>(actor: &'a str, event: Option<&'a Kind>) -> Said<'a> {
         Some(Kind::StateChanged(event)) => state_changed(event),
         Some(Kind::StateDeleted(event)) => state_deleted(actor, event),
         Some(Kind::FileLocked(event)) => file_locked(actor, event),
-        Some(Kind::FileUnlocked(event)) => file_unlocked(event),
+        Some(Kind::FileUnlocked(event)) => file_unlocked(actor, event),
+        Some(Kind::LockQueued(event)) => lock_queued(event),
+        Some(Kind::LockWaitEnded(event)) => lock_wait_ended(event),
+        Some(Kind::LockReleaseRequested(event)) => release_requested(event),
+        Some(Kind::LockReleaseAnswered(event)) => release_answered(actor, event),
+        Some(Kind::FileTouched(event)) => file_touched(event),
+        Some(Kind::ContractChanged(event)) => contract_changed(event),
+        Some(Kind::PolicyChanged(event)) => policy_changed(actor, event),
         Some(Kind::MessageSent(event)) => message_sent(event),
         None => Said {
             who: actor,
@@ -140,7 +149,7 @@ fn peer_is<'a>(peer: Option<&'a Peer>, verb: &'static str, color: AnsiColor) -> 
 fn doing(info: &PeerInfo) -> Vec<String> {
     let branch =
         if info.branch.is_empty() { String::new() } else { format!("on {}", printable_line(&info.branch)) };
-    let files = some_paths(info.files.iter().map(String::as_str));
+    let files = paths(&info.files);
     vec![agent(info), branch, files, quoted(&info.focus)]
 }
 
@@ -156,9 +165,9 @@ fn peer_left(event: &PeerLeft) -> Said<'_> {
 
 fn state_changed(event: &StateChanged) -> Said<'_> {
     let key = format!("{} v{}", printable_line(&event.key), event.version);
-    let paths = some_paths(event.paths.iter().map(String::as_str));
+    let about = paths(&event.paths);
     let tags: String = event.tags.iter().map(|tag| format!("#{} ", printable_line(tag))).collect();
-    let what = vec![key, quoted(&event.preview), paths, tags];
+    let what = vec![key, quoted(&event.preview), about, tags];
     Said { who: &event.writer, verb: "remembered", color: AnsiColor::Blue, what }
 }
 
@@ -171,30 +180,129 @@ fn state_deleted<'a>(actor: &'a str, event: &StateDeleted) -> Said<'a> {
     Said { who: actor, verb: "forgot", color: AnsiColor::Blue, what }
 }
 
+/// When somebody made way, the batch's actor is not the holder.
 fn file_locked<'a>(actor: &'a str, event: &'a FileLocked) -> Said<'a> {
     let first = event.locks.first();
     let shared = if first.is_some_and(|lock| lock.mode() == LockMode::Shared) { "(shared)" } else { "" };
-    let paths = some_paths(event.locks.iter().map(|lock| lock.path.as_str()));
+    let waited = if event.ticket == 0 { "" } else { "(after waiting)" };
     let reason = first.map(|lock| quoted(&lock.reason)).unwrap_or_default();
     let who = first.map_or(actor, |lock| &lock.holder);
-    Said { who, verb: "locked", color: AnsiColor::Yellow, what: vec![paths, shared.to_owned(), reason] }
+    let locked = some_paths(event.locks.iter().map(|lock| lock.path.as_str()));
+    let what = vec![locked, shared.to_owned(), waited.to_owned(), reason];
+    Said { who, verb: "locked", color: AnsiColor::Yellow, what }
 }
 
-fn file_unlocked(event: &FileUnlocked) -> Said<'_> {
+fn file_unlocked<'a>(actor: &'a str, event: &'a FileUnlocked) -> Said<'a> {
+    let unlocked = paths(&event.paths);
     let why = match event.cause() {
         UnlockCause::Unspecified | UnlockCause::Released => "",
         UnlockCause::Expired => "(its ttl ran out)",
         UnlockCause::Left => "(the holder left)",
         UnlockCause::SessionEnded => "(the holder is gone)",
+        UnlockCause::Narrowed => "(narrowed)",
+        UnlockCause::Forced => {
+            let from = format!("from {}", printable_line(&event.holder));
+            let what = vec![unlocked, from, quoted(&event.reason)];
+            return Said { who: actor, verb: "took away", color: AnsiColor::Red, what };
+        }
     };
-    let what = vec![some_paths(event.paths.iter().map(String::as_str)), why.to_owned()];
+    let what = vec![unlocked, why.to_owned()];
     Said { who: &event.holder, verb: "unlocked", color: AnsiColor::Green, what }
 }
 
+fn lock_queued(event: &LockQueued) -> Said<'_> {
+    let waits_for = match event.waits_for.as_slice() {
+        [] => String::new(),
+        names => format!("for {}", paths(names)),
+    };
+    let Some(waiter) = &event.waiter else {
+        return Said { who: "", verb: "waits", color: AnsiColor::Yellow, what: vec![waits_for] };
+    };
+    let shared = if waiter.mode() == LockMode::Shared { "(shared)" } else { "" };
+    let what = vec![paths(&waiter.paths), shared.to_owned(), waits_for, quoted(&waiter.reason)];
+    Said { who: &waiter.peer, verb: "waits", color: AnsiColor::Yellow, what }
+}
+
+fn lock_wait_ended(event: &LockWaitEnded) -> Said<'_> {
+    let why = match event.cause() {
+        WaitEndCause::Unspecified => "",
+        WaitEndCause::TimedOut => "(its time was over)",
+        WaitEndCause::Cancelled => "(cancelled)",
+        WaitEndCause::SessionEnded => "(it is gone)",
+    };
+    let what = vec![paths(&event.paths), why.to_owned()];
+    Said { who: &event.peer, verb: "gave up", color: AnsiColor::White, what }
+}
+
+fn release_requested(event: &LockReleaseRequested) -> Said<'_> {
+    let Some(request) = &event.request else {
+        return Said { who: "", verb: "asked", color: AnsiColor::Yellow, what: Vec::new() };
+    };
+    let whom = format!("{} for {}", printable_line(&request.holder), paths(&request.lock_paths));
+    let urgent = if request.urgent { "(urgent)" } else { "" };
+    let what = vec![whom, urgent.to_owned(), quoted(&request.reason), format!("(request {})", request.id)];
+    Said { who: &request.from, verb: "asked", color: AnsiColor::Yellow, what }
+}
+
+fn release_answered<'a>(actor: &'a str, event: &'a LockReleaseAnswered) -> Said<'a> {
+    let (asker, asked_for, who) = match &event.request {
+        Some(request) => (printable_line(&request.from), paths(&request.lock_paths), &*request.holder),
+        None => (printable_line(""), String::new(), actor),
+    };
+    let answer = match event.answer() {
+        ReleaseAnswer::Unspecified => String::new(),
+        ReleaseAnswer::Keep => format!("keeps {asked_for}"),
+        ReleaseAnswer::Release => format!("releases {asked_for}"),
+        ReleaseAnswer::Narrow => format!("narrows {asked_for} to {}", paths(&event.keep)),
+    };
+    let what = vec![format!("{asker}: {answer}"), quoted(&event.note)];
+    Said { who, verb: "answered", color: AnsiColor::Yellow, what }
+}
+
+fn file_touched(event: &FileTouched) -> Said<'_> {
+    let of_kind = |kind: TouchKind| {
+        let touched: Vec<_> = event.touches.iter().filter(|touch| touch.kind() == kind).collect();
+        some_paths(touched.iter().map(|touch| touch.path.as_str()))
+    };
+    let (edited, read) = (of_kind(TouchKind::Edit), of_kind(TouchKind::Read));
+    let branch = match event.branch.as_str() {
+        "" => String::new(),
+        branch => format!("on {}", printable_line(branch)),
+    };
+    let (verb, what) = match (edited.is_empty(), read.is_empty()) {
+        (true, _) => ("read", vec![read, branch]),
+        (false, true) => ("edited", vec![edited, branch]),
+        (false, false) => ("edited", vec![edited, format!("(read {read})"), branch]),
+    };
+    Said { who: &event.peer, verb, color: AnsiColor::White, what }
+}
+
+fn contract_changed(event: &ContractChanged) -> Said<'_> {
+    let verb = if event.deleted { "withdrew" } else { "changed" };
+    let subject = format!("the contract of {} v{}", printable_line(&event.subject), event.version);
+    let dependents = match event.dependents.as_slice() {
+        [] => String::new(),
+        names => format!("(of interest to {})", paths(names)),
+    };
+    let what = vec![subject, quoted(&event.preview), dependents];
+    Said { who: &event.changed_by, verb, color: AnsiColor::Blue, what }
+}
+
+fn policy_changed<'a>(actor: &'a str, event: &PolicyChanged) -> Said<'a> {
+    let (prefix, kind) = match &event.policy {
+        Some(policy) => (policy.prefix.as_str(), policy.kind()),
+        None => ("", PolicyKind::Unspecified),
+    };
+    let keys = if prefix.is_empty() { "every key".into() } else { printable_line(prefix) };
+    let what = vec![format!("of {keys}: {}", policy(kind))];
+    Said { who: actor, verb: "set policy", color: AnsiColor::Blue, what }
+}
+
 fn message_sent(event: &MessageSent) -> Said<'_> {
-    let to = match event.broadcast {
-        true => "everyone".to_owned(),
-        false => some_paths(event.to.iter().map(String::as_str)),
+    let to = match (event.broadcast, event.topic.as_str()) {
+        (true, _) => "everyone".to_owned(),
+        (false, "") => paths(&event.to),
+        (false, topic) => printable_line(topic).into_owned(),
     };
     let intent = match event.intent() {
         MessageIntent::Request => "(request)",
@@ -202,8 +310,20 @@ fn message_sent(event: &MessageSent) -> Said<'_> {
         MessageIntent::Unspecified | MessageIntent::Inform => "",
     };
     let urgent = if event.urgent { "(urgent)" } else { "" };
-    let what = vec![format!("→ {to}"), intent.to_owned(), urgent.to_owned(), quoted(&event.preview)];
+    let reply = if event.reply_to.is_empty() { "" } else { "(reply)" };
+    let what = vec![
+        format!("→ {to}"),
+        intent.to_owned(),
+        reply.to_owned(),
+        urgent.to_owned(),
+        quoted(&event.preview),
+        paths(&event.paths),
+    ];
     Said { who: &event.from, verb: "said", color: AnsiColor::Magenta, what }
+}
+
+fn paths(paths: &[String]) -> String {
+    some_paths(paths.iter().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! What lines look like, above all for text that wants to look like something else.
 
-use mesh_client::proto::{Event, Lock, PeerJoined, PeerUpdated};
+use mesh_client::proto::{Event, Lock, LockWaiter, PeerJoined, PeerUpdated, Policy, ReleaseRequest, Touch};
 
 use super::*;
+
+const EVIL: &str =
+    "\u{1b}[2J\u{1b}]0;owned\u{7}\r\n12:03:44  root  locked  /\u{202e}txt.exe\u{200b}\u{9b}31m";
 
 fn batch(actor: &str, kind: Kind) -> EventBatch {
     EventBatch {
@@ -62,6 +65,7 @@ fn presence_and_locks_have_their_lines() {
         holder: "amber-fox".to_owned(),
         paths: texts(&["src/auth.rs"]),
         cause: UnlockCause::SessionEnded.into(),
+        reason: String::new(),
     };
     let mut unknown = batch("amber-fox", Kind::PeerUpdated(PeerUpdated::default()));
     unknown.events[0].event = None;
@@ -70,9 +74,9 @@ fn presence_and_locks_have_their_lines() {
         batch("amber-fox", Kind::PeerUpdated(PeerUpdated { peer: peer("amber-fox", PeerInfo::default()) })),
         batch(
             "amber-fox",
-            Kind::FileLocked(FileLocked { locks: vec![lock("src/auth.rs"), lock("src/b.rs")] }),
+            Kind::FileLocked(FileLocked { locks: vec![lock("src/auth.rs"), lock("src/b.rs")], ticket: 0 }),
         ),
-        batch("amber-fox", Kind::FileLocked(FileLocked { locks: vec![shared] })),
+        batch("amber-fox", Kind::FileLocked(FileLocked { locks: vec![shared], ticket: 0 })),
         batch("amber-fox", Kind::PeerLeft(left(LeaveCause::Left))),
         batch("", Kind::PeerLeft(left(LeaveCause::Disconnected))),
         batch("", Kind::FileUnlocked(unlocked)),
@@ -133,8 +137,138 @@ fn messages_and_memory_have_their_lines() {
 }
 
 #[test]
+fn the_queue_has_its_lines() {
+    let waiter = LockWaiter {
+        peer: "blue-owl".to_owned(),
+        paths: texts(&["src/"]),
+        reason: "release".to_owned(),
+        ..LockWaiter::default()
+    };
+    let ended = LockWaitEnded {
+        peer: "blue-owl".to_owned(),
+        paths: texts(&["src/"]),
+        cause: WaitEndCause::TimedOut.into(),
+        ..LockWaitEnded::default()
+    };
+    let granted = Lock { holder: "blue-owl".to_owned(), ..lock("src/") };
+    let forced = FileUnlocked {
+        holder: "amber-fox".to_owned(),
+        paths: texts(&["src/"]),
+        cause: UnlockCause::Forced.into(),
+        reason: "it hangs".to_owned(),
+    };
+    let narrowed =
+        FileUnlocked { cause: UnlockCause::Narrowed.into(), reason: String::new(), ..forced.clone() };
+    let shown = terminal(&[
+        batch(
+            "blue-owl",
+            Kind::LockQueued(LockQueued { waiter: Some(waiter), waits_for: texts(&["amber-fox"]) }),
+        ),
+        batch("blue-owl", Kind::LockWaitEnded(ended)),
+        batch("amber-fox", Kind::FileLocked(FileLocked { locks: vec![granted], ticket: 7 })),
+        batch("alice", Kind::FileUnlocked(forced)),
+        batch("amber-fox", Kind::FileUnlocked(narrowed)),
+    ]);
+    insta::assert_snapshot!(shown, @r#"
+    12:03:44  blue-owl        waits       src/  for amber-fox  "release"
+    12:03:44  blue-owl        gave up     src/  (its time was over)
+    12:03:44  blue-owl        locked      src/  (after waiting)  "refactor login"
+    12:03:44  alice           took away   src/  from amber-fox  "it hangs"
+    12:03:44  amber-fox       unlocked    src/  (narrowed)
+    "#);
+}
+
+#[test]
+fn making_way_has_its_lines() {
+    let request = ReleaseRequest {
+        id: 4711,
+        from: "blue-owl".to_owned(),
+        holder: "amber-fox".to_owned(),
+        lock_paths: texts(&["src/"]),
+        reason: "for the release".to_owned(),
+        urgent: true,
+        ..ReleaseRequest::default()
+    };
+    let answered = |answer: ReleaseAnswer| {
+        let keep = if answer == ReleaseAnswer::Narrow { texts(&["src/a.rs"]) } else { Vec::new() };
+        let note = "soon".to_owned();
+        let request = Some(request.clone());
+        batch(
+            "amber-fox",
+            Kind::LockReleaseAnswered(LockReleaseAnswered { request, answer: answer.into(), keep, note }),
+        )
+    };
+    let shown = terminal(&[
+        batch(
+            "blue-owl",
+            Kind::LockReleaseRequested(LockReleaseRequested { request: Some(request.clone()) }),
+        ),
+        answered(ReleaseAnswer::Keep),
+        answered(ReleaseAnswer::Release),
+        answered(ReleaseAnswer::Narrow),
+    ]);
+    insta::assert_snapshot!(shown, @r#"
+    12:03:44  blue-owl        asked       amber-fox for src/  (urgent)  "for the release"  (request 4711)
+    12:03:44  amber-fox       answered    blue-owl: keeps src/  "soon"
+    12:03:44  amber-fox       answered    blue-owl: releases src/  "soon"
+    12:03:44  amber-fox       answered    blue-owl: narrows src/ to src/a.rs  "soon"
+    "#);
+}
+
+#[test]
+fn what_is_touched_agreed_and_ruled_has_its_lines() {
+    let touch = |path: &str, kind: TouchKind| Touch { path: path.to_owned(), kind: kind.into() };
+    let touched = |touches: Vec<Touch>| {
+        let (peer, branch) = ("amber-fox".to_owned(), "fix/login".to_owned());
+        batch("amber-fox", Kind::FileTouched(FileTouched { peer, branch, touches }))
+    };
+    let contract = ContractChanged {
+        subject: "api:billing".to_owned(),
+        version: 2,
+        changed_by: "amber-fox".to_owned(),
+        dependents: texts(&["blue-owl", "red-elk"]),
+        preview: "charge(amount)".to_owned(),
+        ..ContractChanged::default()
+    };
+    let withdrawn =
+        ContractChanged { deleted: true, preview: String::new(), dependents: Vec::new(), ..contract.clone() };
+    let policy = |prefix: &str, kind: PolicyKind| {
+        let policy = Some(Policy { prefix: prefix.to_owned(), kind: kind.into() });
+        batch("alice", Kind::PolicyChanged(PolicyChanged { policy }))
+    };
+    let topic = MessageSent {
+        from: "blue-owl".to_owned(),
+        topic: "#deploys".to_owned(),
+        reply_to: "01".to_owned(),
+        preview: "rolled back".to_owned(),
+        paths: texts(&["src/nav.rs"]),
+        ..MessageSent::default()
+    };
+    let shown = terminal(&[
+        touched(vec![touch("a.rs", TouchKind::Edit), touch("b.rs", TouchKind::Edit)]),
+        touched(vec![touch("a.rs", TouchKind::Read)]),
+        touched(vec![touch("a.rs", TouchKind::Read), touch("b.rs", TouchKind::Edit)]),
+        batch("amber-fox", Kind::ContractChanged(contract)),
+        batch("amber-fox", Kind::ContractChanged(withdrawn)),
+        policy("log/", PolicyKind::Append),
+        policy("", PolicyKind::Unspecified),
+        batch("blue-owl", Kind::MessageSent(topic)),
+    ]);
+    insta::assert_snapshot!(shown, @r#"
+    12:03:44  amber-fox       edited      a.rs b.rs  on fix/login
+    12:03:44  amber-fox       read        a.rs  on fix/login
+    12:03:44  amber-fox       edited      b.rs  (read a.rs)  on fix/login
+    12:03:44  amber-fox       changed     the contract of api:billing v2  "charge(amount)"  (of interest to blue-owl red-elk)
+    12:03:44  amber-fox       withdrew    the contract of api:billing v2
+    12:03:44  alice           set policy  of log/: append
+    12:03:44  alice           set policy  of every key: none
+    12:03:44  blue-owl        said        → #deploys  (reply)  "rolled back"  src/nav.rs
+    "#);
+}
+
+#[test]
 fn hostile_text_stays_inside_its_line() {
-    let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\r\n12:03:44  root  locked  /\u{202e}txt.exe\u{200b}\u{9b}31m";
+    let evil = EVIL;
     let info = PeerInfo {
         agent_kind: evil.to_owned(),
         branch: evil.to_owned(),
@@ -165,12 +299,61 @@ fn hostile_text_stays_inside_its_line() {
         batch(evil, Kind::MessageSent(message)),
         batch(evil, Kind::StateChanged(state)),
         batch(evil, Kind::StateDeleted(StateDeleted { key: evil.to_owned(), ..StateDeleted::default() })),
-        batch(evil, Kind::FileLocked(FileLocked { locks: vec![held] })),
+        batch(evil, Kind::FileLocked(FileLocked { locks: vec![held], ticket: 0 })),
         batch(evil, Kind::FileUnlocked(unlocked)),
     ];
+    assert_one_line_each(batches, EVIL);
+}
+
+#[test]
+fn hostile_text_about_locks_and_files_stays_inside_its_line() {
+    let evil = EVIL;
+    let waiter = LockWaiter {
+        peer: evil.to_owned(),
+        paths: texts(&[evil]),
+        reason: evil.to_owned(),
+        ..LockWaiter::default()
+    };
+    let ended = LockWaitEnded { peer: evil.to_owned(), paths: texts(&[evil]), ..LockWaitEnded::default() };
+    let request = ReleaseRequest {
+        from: evil.to_owned(),
+        holder: evil.to_owned(),
+        lock_paths: texts(&[evil]),
+        reason: evil.to_owned(),
+        ..ReleaseRequest::default()
+    };
+    let answered = LockReleaseAnswered {
+        request: Some(request.clone()),
+        answer: ReleaseAnswer::Narrow.into(),
+        keep: texts(&[evil]),
+        note: evil.to_owned(),
+    };
+    let touch = Touch { path: evil.to_owned(), kind: TouchKind::Edit.into() };
+    let touched = FileTouched { peer: evil.to_owned(), branch: evil.to_owned(), touches: vec![touch] };
+    let contract = ContractChanged {
+        subject: evil.to_owned(),
+        changed_by: evil.to_owned(),
+        dependents: texts(&[evil]),
+        preview: evil.to_owned(),
+        ..ContractChanged::default()
+    };
+    let policy = Policy { prefix: evil.to_owned(), kind: PolicyKind::Append.into() };
+    let batches = [
+        batch(evil, Kind::LockQueued(LockQueued { waiter: Some(waiter), waits_for: texts(&[evil]) })),
+        batch(evil, Kind::LockWaitEnded(ended)),
+        batch(evil, Kind::LockReleaseRequested(LockReleaseRequested { request: Some(request) })),
+        batch(evil, Kind::LockReleaseAnswered(answered)),
+        batch(evil, Kind::FileTouched(touched)),
+        batch(evil, Kind::ContractChanged(contract)),
+        batch(evil, Kind::PolicyChanged(PolicyChanged { policy: Some(policy) })),
+    ];
+    assert_one_line_each(batches, EVIL);
+}
+
+fn assert_one_line_each(batches: impl IntoIterator<Item = EventBatch>, scope: &str) {
     let mut lines = EventLines::new(Paint::plain(), clock(), true, false);
     for mut batch in batches {
-        batch.scope = evil.to_owned();
+        batch.scope = scope.to_owned();
         let line = lines.batch(&batch);
         assert_eq!(line.lines().count(), 1, "{line:?}");
         let steers = |c: char| c.is_control() || matches!(c, '\u{202e}' | '\u{200b}');
@@ -181,8 +364,10 @@ fn hostile_text_stays_inside_its_line() {
 #[test]
 fn piped_lines_carry_date_and_scope() {
     let mut lines = EventLines::new(Paint::plain(), clock(), true, false);
-    let line =
-        lines.batch(&batch("amber-fox", Kind::FileLocked(FileLocked { locks: vec![lock("src/auth.rs")] })));
+    let line = lines.batch(&batch(
+        "amber-fox",
+        Kind::FileLocked(FileLocked { locks: vec![lock("src/auth.rs")], ticket: 0 }),
+    ));
     insta::assert_snapshot!(line, @r#"
     2026-11-21 12:03:44  github.com/acme/app       amber-fox       locked      src/auth.rs  "refactor login"
     "#);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mesh_client::proto::event_service_server::{EventService, EventServiceServer};
 use mesh_client::proto::lock_service_server::{LockService, LockServiceServer};
+use mesh_client::proto::message_service_server::{MessageService, MessageServiceServer};
 use mesh_client::proto::peer_service_server::{PeerService, PeerServiceServer};
 use mesh_client::proto::state_service_server::{StateService, StateServiceServer};
 use mesh_client::proto::watch_response::Payload;
@@ -16,6 +17,7 @@ use mesh_client::{Autostart, Client, Config, Home};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, Status};
@@ -37,6 +39,13 @@ pub(crate) struct State {
     /// Revisions up to here are compacted.
     pub(crate) compacted: Mutex<u64>,
     pub(crate) locks: Mutex<HashMap<String, String>>,
+    /// Requests for locks as they came.
+    pub(crate) acquires: Mutex<Vec<AcquireLocksRequest>>,
+    /// Whether the next request that waits loses its place in the queue.
+    pub(crate) loses_place: Mutex<bool>,
+    /// Questions, and waits for a condition, as they came.
+    pub(crate) asks: Mutex<Vec<AskRequest>>,
+    pub(crate) waits: Mutex<Vec<WaitRequest>>,
     pub(crate) sessions: Mutex<Vec<String>>,
     pub(crate) joins: Mutex<Vec<JoinRequest>>,
     /// Answers to the next Puts, before they succeed; `None` means to hang.
@@ -103,6 +112,10 @@ impl State {
             log: watch::Sender::default(),
             compacted: Mutex::default(),
             locks: Mutex::default(),
+            acquires: Mutex::default(),
+            loses_place: Mutex::default(),
+            asks: Mutex::default(),
+            waits: Mutex::default(),
             sessions: Mutex::default(),
             joins: Mutex::default(),
             script: Mutex::default(),
@@ -182,6 +195,7 @@ async fn serve(path: &Path, state: Arc<State>, bound: impl FnOnce()) {
         .add_service(PeerServiceServer::from_arc(Arc::clone(&state)))
         .add_service(StateServiceServer::from_arc(Arc::clone(&state)))
         .add_service(LockServiceServer::from_arc(Arc::clone(&state)))
+        .add_service(MessageServiceServer::from_arc(Arc::clone(&state)))
         .add_service(EventServiceServer::from_arc(state))
         .serve_with_incoming(UnixListenerStream::new(listener))
         .await
@@ -196,6 +210,22 @@ async fn serve_process() {
     let starts = std::fs::OpenOptions::new().create(true).append(true).open(home.join("starts"));
     std::io::Write::write_all(&mut starts.unwrap(), format!("{}\n", std::process::id()).as_bytes()).unwrap();
     serve(&home.join("mesh.sock"), State::new(), || println!("\nready")).await;
+}
+
+/// Methods that no test needs, as `async_trait` would write them.
+macro_rules! not_faked {
+    ($($name:ident($request:ty) -> $answer:ty;)*) => {
+        $(fn $name<'a, 'b>(
+            &'a self,
+            _: Request<$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<$answer>, Status>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async { Err(Status::unimplemented("not faked")) })
+        })*
+    };
 }
 
 #[tonic::async_trait]
@@ -238,15 +268,12 @@ impl PeerService for State {
         Ok(Response::new(LeaveResponse { header: self.header() }))
     }
 
-    async fn update_peer(
-        &self,
-        _: Request<UpdatePeerRequest>,
-    ) -> Result<Response<UpdatePeerResponse>, Status> {
-        Err(Status::unimplemented("not faked"))
-    }
-
     async fn list_peers(&self, _: Request<ListPeersRequest>) -> Result<Response<ListPeersResponse>, Status> {
         Ok(Response::new(ListPeersResponse { header: self.header(), ..ListPeersResponse::default() }))
+    }
+
+    not_faked! {
+        update_peer(UpdatePeerRequest) -> UpdatePeerResponse;
     }
 }
 
@@ -273,15 +300,39 @@ impl StateService for State {
         Err(refusal(Code::NotFound, "KEY_NOT_FOUND", &[("key", "k")]))
     }
 
-    async fn list_entries(
-        &self,
-        _: Request<ListEntriesRequest>,
-    ) -> Result<Response<ListEntriesResponse>, Status> {
-        Err(Status::unimplemented("not faked"))
+    not_faked! {
+        list_entries(ListEntriesRequest) -> ListEntriesResponse;
+        search_entries(SearchEntriesRequest) -> SearchEntriesResponse;
+        list_versions(ListVersionsRequest) -> ListVersionsResponse;
+        delete(DeleteRequest) -> DeleteResponse;
+        restore(RestoreRequest) -> RestoreResponse;
+        transact(TransactRequest) -> TransactResponse;
+        set_policy(SetPolicyRequest) -> SetPolicyResponse;
+        list_policies(ListPoliciesRequest) -> ListPoliciesResponse;
     }
+}
 
-    async fn delete(&self, _: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        Err(Status::unimplemented("not faked"))
+impl State {
+    /// Takes what is asked for, if none of it is held.
+    fn try_locks(&self, paths: &[String]) -> AcquireLocksResponse {
+        let mut held = self.locks.lock().unwrap();
+        let lock = |path: &String, holder: &str| Lock {
+            path: path.clone(),
+            holder: holder.into(),
+            remaining: Some(prost_types::Duration { seconds: 1800, nanos: 0 }),
+            ..Lock::default()
+        };
+        let conflicts: Vec<_> = paths
+            .iter()
+            .filter_map(|path| held.get(path).map(|holder| lock(path, holder)))
+            .map(|lock| LockConflict { path: lock.path.clone(), lock: Some(lock), ..LockConflict::default() })
+            .collect();
+        let mut locks = Vec::new();
+        if conflicts.is_empty() {
+            locks.extend(paths.iter().map(|path| lock(path, "amber-fox")));
+            held.extend(paths.iter().map(|path| (path.clone(), "amber-fox".to_owned())));
+        }
+        AcquireLocksResponse { header: self.header(), locks, conflicts, ticket: 0 }
     }
 }
 
@@ -291,32 +342,19 @@ impl LockService for State {
         &self,
         request: Request<AcquireLocksRequest>,
     ) -> Result<Response<AcquireLocksResponse>, Status> {
-        let mut held = self.locks.lock().unwrap();
-        let lock = |path: &String, holder: &str| Lock {
-            path: path.clone(),
-            holder: holder.into(),
-            remaining: Some(prost_types::Duration { seconds: 1800, nanos: 0 }),
-            ..Lock::default()
-        };
-        let paths = request.into_inner().paths;
-        let conflicts: Vec<_> = paths
-            .iter()
-            .filter_map(|path| held.get(path).map(|holder| lock(path, holder)))
-            .map(|lock| LockConflict { path: lock.path.clone(), lock: Some(lock), ..LockConflict::default() })
-            .collect();
-        let mut locks = Vec::new();
-        if conflicts.is_empty() {
-            locks.extend(paths.iter().map(|path| lock(path, "amber-fox")));
-            held.extend(paths.into_iter().map(|path| (path, "amber-fox".to_owned())));
+        let request = request.into_inner();
+        self.acquires.lock().unwrap().push(request.clone());
+        let wait = request.wait.map(|wait| Duration::try_from(wait).unwrap()).unwrap_or_default();
+        let deadline = Instant::now() + wait;
+        let mut log = self.log.subscribe();
+        loop {
+            let answer = self.try_locks(&request.paths);
+            let thrown_out = !wait.is_zero() && std::mem::take(&mut *self.loses_place.lock().unwrap());
+            if answer.conflicts.is_empty() || thrown_out || Instant::now() >= deadline {
+                return Ok(Response::new(answer));
+            }
+            _ = tokio::time::timeout_at(deadline, log.changed()).await;
         }
-        Ok(Response::new(AcquireLocksResponse { header: self.header(), locks, conflicts }))
-    }
-
-    async fn renew_locks(
-        &self,
-        _: Request<RenewLocksRequest>,
-    ) -> Result<Response<RenewLocksResponse>, Status> {
-        Err(Status::unimplemented("not faked"))
     }
 
     async fn release_locks(
@@ -328,11 +366,39 @@ impl LockService for State {
         let paths: Vec<_> = held.keys().take(2).cloned().collect();
         held.retain(|path, _| !paths.contains(path));
         let remaining = held.len() as u32;
-        Ok(Response::new(ReleaseLocksResponse { header: self.header(), paths, remaining }))
+        let header = self.header();
+        Ok(Response::new(ReleaseLocksResponse { header, paths, remaining, ..Default::default() }))
     }
 
-    async fn list_locks(&self, _: Request<ListLocksRequest>) -> Result<Response<ListLocksResponse>, Status> {
-        Err(Status::unimplemented("not faked"))
+    not_faked! {
+        renew_locks(RenewLocksRequest) -> RenewLocksResponse;
+        list_locks(ListLocksRequest) -> ListLocksResponse;
+        list_lock_waiters(ListLockWaitersRequest) -> ListLockWaitersResponse;
+        request_release(RequestReleaseRequest) -> RequestReleaseResponse;
+        answer_release(AnswerReleaseRequest) -> AnswerReleaseResponse;
+        list_release_requests(ListReleaseRequestsRequest) -> ListReleaseRequestsResponse;
+        force_release(ForceReleaseRequest) -> ForceReleaseResponse;
+        check_fence(CheckFenceRequest) -> CheckFenceResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl MessageService for State {
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
+        let request = request.into_inner();
+        self.asks.lock().unwrap().push(request);
+        let reply = Message { body: "yes".into(), ..Message::default() };
+        Ok(Response::new(AskResponse { header: self.header(), sent: None, reply: Some(reply) }))
+    }
+
+    not_faked! {
+        send(SendRequest) -> SendResponse;
+        list_messages(ListMessagesRequest) -> ListMessagesResponse;
+        acknowledge_messages(AcknowledgeMessagesRequest) -> AcknowledgeMessagesResponse;
+        get_receipts(GetReceiptsRequest) -> GetReceiptsResponse;
+        list_feed(ListFeedRequest) -> ListFeedResponse;
+        follow_topics(FollowTopicsRequest) -> FollowTopicsResponse;
+        list_topics(ListTopicsRequest) -> ListTopicsResponse;
     }
 }
 
@@ -393,10 +459,12 @@ impl EventService for State {
         Ok(Response::new(Box::pin(stream.map(Ok))))
     }
 
-    async fn list_events(
-        &self,
-        _: Request<ListEventsRequest>,
-    ) -> Result<Response<ListEventsResponse>, Status> {
-        Err(Status::unimplemented("not faked"))
+    async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
+        self.waits.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(WaitResponse { header: self.header(), met: true, ..WaitResponse::default() }))
+    }
+
+    not_faked! {
+        list_events(ListEventsRequest) -> ListEventsResponse;
     }
 }

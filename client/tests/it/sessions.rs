@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_client::proto::{AcquireLocksRequest, PutRequest};
+use mesh_client::proto::{AcquireLocksRequest, AskRequest, PutRequest, WaitRequest};
 use mesh_client::{Acquired, ClientError, ErrorReason, JoinOptions, Liveness, Session, SessionNews};
 use tonic::Code;
 
@@ -170,18 +170,84 @@ async fn a_left_session_takes_no_more_calls() {
     assert_eq!(fake.state.joins.lock().unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_waiting_acquire_is_granted_when_the_holder_releases() {
-    let fake = Fake::running();
-    let session = joined(&fake, Liveness::Unattended).await;
+/// Waits for locks on `src/a.rs`, which another peer holds, in the background.
+fn wait_for_lock(fake: &Fake, session: &Session) -> tokio::task::JoinHandle<Result<Acquired, ClientError>> {
     fake.state.locks.lock().unwrap().insert("src/a.rs".into(), "blue-owl".into());
     let waiter = session.clone();
-    let wait =
-        tokio::spawn(async move { waiter.acquire_wait(locks("src/a.rs"), Duration::from_secs(30)).await });
-    fake.state.open_watches(1).await;
-    fake.state.unlock("src/a.rs");
+    tokio::spawn(async move { waiter.acquire_wait(locks("src/a.rs"), Duration::from_secs(30)).await })
+}
+
+/// Waits until that many requests for locks have come, and returns them.
+async fn acquires(fake: &Fake, count: usize) -> Vec<AcquireLocksRequest> {
+    let arrived = async {
+        while fake.state.acquires.lock().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), arrived).await.unwrap();
+    fake.state.acquires.lock().unwrap().clone()
+}
+
+fn waits(request: &AcquireLocksRequest) -> Duration {
+    request.wait.unwrap().try_into().unwrap()
+}
+
+async fn is_granted(wait: tokio::task::JoinHandle<Result<Acquired, ClientError>>) {
     let granted = tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap().unwrap().unwrap();
     assert!(matches!(granted, Acquired::Granted(locks) if locks[0].holder == "amber-fox"));
+}
+
+#[tokio::test]
+async fn waiting_for_locks_is_the_brokers_work() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    let wait = wait_for_lock(&fake, &session);
+    let asked = acquires(&fake, 1).await;
+    assert!(waits(&asked[0]) > Duration::from_secs(29) && !asked[0].request_id.is_empty(), "{asked:?}");
+    fake.state.unlock("src/a.rs");
+    is_granted(wait).await;
+    assert_eq!(acquires(&fake, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_place_in_the_queue_is_taken_anew_for_what_is_left_of_the_time() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    *fake.state.loses_place.lock().unwrap() = true;
+    let wait = wait_for_lock(&fake, &session);
+    let asked = acquires(&fake, 2).await;
+    assert_ne!(asked[0].request_id, asked[1].request_id, "another request");
+    assert!(waits(&asked[1]) < waits(&asked[0]) && waits(&asked[1]) > Duration::from_secs(20), "{asked:?}");
+    fake.state.unlock("src/a.rs");
+    is_granted(wait).await;
+}
+
+#[tokio::test]
+async fn a_request_that_waits_outlives_the_broker_with_its_id() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    let wait = wait_for_lock(&fake, &session);
+    acquires(&fake, 1).await;
+    fake.kill();
+    fake.start();
+    let asked = acquires(&fake, 2).await;
+    assert_eq!(asked[0].request_id, asked[1].request_id, "it goes on waiting in its place");
+    fake.state.unlock("src/a.rs");
+    is_granted(wait).await;
+}
+
+#[tokio::test]
+async fn asking_and_waiting_are_one_call_each() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    let wait = Duration::from_secs(7).try_into().ok();
+    let reply = session.ask(AskRequest { wait, ..AskRequest::default() }).await.unwrap().reply;
+    assert_eq!(reply.unwrap().body, "yes");
+    let asked = fake.state.asks.lock().unwrap().remove(0);
+    assert_eq!(asked.wait, wait);
+    assert!(!asked.message.unwrap().request_id.is_empty(), "a repeat is known as one");
+    assert!(session.wait(WaitRequest { timeout: wait, ..WaitRequest::default() }).await.unwrap().met);
+    assert_eq!(fake.state.waits.lock().unwrap()[0].timeout, wait);
 }
 
 #[tokio::test]

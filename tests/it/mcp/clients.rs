@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use mesh_client::proto::GetStatusRequest;
+use mesh_client::proto::ListLockWaitersRequest;
 use mesh_tests::{Mesh, meshctl, within};
 use rmcp::model::{CallToolRequestParams, ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
 use rmcp::service::{ClientLifecycleMode, RoleClient, RunningService, serve_client_with_lifecycle};
@@ -202,13 +202,21 @@ async fn they_remember(fox: &mut Agent, owl: &mut Agent) {
     assert_eq!(owl.does("mesh_remember", better).await, "remembered plan version 2");
     let mine = |version: u64| json!({"key": "plan", "value": "mine", "version": version});
     let conflict = fox.fails("mesh_remember", mine(1)).await;
-    assert_holds(&conflict, &["not written: plan is at version 2 by owl. Next: mesh_recall {key: plan}"]);
-    for how in [json!({"path": "src/auth.rs"}), json!({"query": "thoughts"}), json!({"prefix": "pl"})] {
+    assert_holds(
+        &conflict,
+        &[
+            "not written: plan is at version 2 by owl, ",
+            "\nbase, version 1 by fox:\n> first\ntheirs:\n> second thoughts\nyours:\n> mine\nNext: merge, then",
+        ],
+    );
+    for how in [json!({"query": "thoughts"}), json!({"prefix": "pl"}), json!({"tag": "design"})] {
         assert_holds(&fox.does("mesh_recall", how).await, &["plan version 2 by owl", "> second thoughts"]);
     }
+    let about = fox.does("mesh_recall", json!({"path": "src/auth.rs"})).await;
+    assert_holds(&about, &["note: plan version 2 by owl, ", ": \"second thoughts\""]);
     assert_eq!(fox.does("mesh_remember", mine(2)).await, "remembered plan version 3");
     let stale = owl.fails("mesh_remember", json!({"key": "plan", "value": "", "version": 2})).await;
-    assert_holds(&stale, &["at version 3 by fox", "Next: "]);
+    assert_holds(&stale, &["at version 3 by fox", "yours: forget it\nNext: "]);
     let gone = owl.does("mesh_remember", json!({"key": "plan", "value": "", "version": 3})).await;
     assert_eq!(gone, "forgot plan");
     assert_eq!(fox.does("mesh_recall", json!({"key": "plan"})).await, "nothing is remembered under plan");
@@ -220,10 +228,7 @@ async fn they_collide(fox: &mut Agent, owl: &mut Agent) {
     let refusal = owl.fails("mesh_lock", json!({"paths": ["docs/", "src/"]})).await;
     let told = ["not locked:\nsrc/auth.rs held by fox, 10m left, reason \"new tokens\"", "\"rewrite auth\""];
     assert_holds(&refusal, &told);
-    assert_holds(
-        &refusal,
-        &["\nNext: work on something else, or ask with mesh_send {to: fox, intent: request}"],
-    );
+    assert_holds(&refusal, &["\nNext: mesh_lock again with ask: true and wait_seconds 50"]);
     assert_eq!(owl.does("mesh_locks", json!({"path": "docs/"})).await, "docs/ is free");
     let about = owl.does("mesh_recall", json!({"path": "src/auth.rs"})).await;
     assert_holds(&about, &["lock: src/auth.rs held by fox", "working on it: fox on auth"]);
@@ -231,12 +236,14 @@ async fn they_collide(fox: &mut Agent, owl: &mut Agent) {
 
 async fn one_waits_and_the_other_makes_way(mesh: &Mesh, fox: &mut Agent, owl: &mut Agent) {
     let client = mesh.client();
-    let watches =
-        || async { client.admin().get_status(GetStatusRequest {}).await.unwrap().into_inner().watches };
-    let before = watches().await;
+    let scope = mesh_tests::SCOPE.to_owned();
+    let request = ListLockWaitersRequest { scope, ..ListLockWaitersRequest::default() };
+    let waits = || async {
+        let waiters = client.locks().list_lock_waiters(request.clone()).await.unwrap().into_inner().waiters;
+        !waiters.is_empty()
+    };
     let makes_way = async {
-        // Who waits for a lock watches for its end.
-        within("one that waits", async { while watches().await <= before {} }).await;
+        within("one that waits", async { while !waits().await {} }).await;
         fox.does("mesh_unlock", json!({"paths": ["src/auth.rs"]})).await
     };
     let claim = json!({"paths": ["src/auth.rs"], "reason": "fees", "wait_seconds": 50});
@@ -259,7 +266,7 @@ async fn they_see_what_happened(fox: &mut Agent, owl: &mut Agent) {
     let told = [
         "file_locked src/auth.rs by fox: \"new tokens\"",
         "file_unlocked src/auth.rs of fox (released)",
-        "file_locked src/auth.rs by owl: \"fees\"",
+        "file_locked src/auth.rs by owl after waiting: \"fees\"",
     ];
     let places: Vec<_> = told.iter().map(|event| events.find(event)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{events}");

@@ -111,6 +111,13 @@ impl Mesh {
         self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract })).unwrap()
     }
 
+    /// Asks for locks, and waits for ten minutes if need be.
+    fn wait(&mut self, caller: SessionId, mode: LockMode, on: &[&str]) -> Result<Outcome, Rejection> {
+        let targets = on.iter().map(|text| target(text)).collect();
+        let (ttl, reason, wait) = (Millis::minutes(30), String::new(), Millis::minutes(10));
+        self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract: None }))
+    }
+
     fn send(&mut self, caller: SessionId, to: Recipients) -> Result<Outcome, Rejection> {
         let message = self.message(to);
         self.by(caller, Command::Send(message))

@@ -35,7 +35,7 @@ impl<'a> Waiting<'a> {
     /// Attaches to what happens after the view's revision, so look at the view only after this.
     pub(super) fn new(mesh: &'a Mesh, session: SessionId, wait: Millis) -> Result<Self, Refusal> {
         let place = (wait > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
-        let mut vigil = Vigil::new(&mesh.leases, Some(session));
+        let mut vigil = Vigil::new(mesh, Some(session));
         let state = mesh.view.read();
         vigil.peer(&state)?;
         Ok(Self {

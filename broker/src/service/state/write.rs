@@ -1,9 +1,13 @@
 //! Writing entries: where no precondition is given, what the session last read takes its place.
 
+use std::sync::Arc;
+
 use mesh_core::Rejection;
 use mesh_core::command::{Command, Operation, Precondition};
 use mesh_core::id::{EntryKey, ScopeId, SessionId};
 use mesh_core::outcome::{EntryMeta, Outcome};
+use mesh_core::record::{EntryRecord, PolicyKind};
+use mesh_core::revision::Version;
 use mesh_proto::v1 as pb;
 
 use crate::queue::Reply;
@@ -138,8 +142,25 @@ async fn submit(
     answer
 }
 
-/// An entry as the session wrote it, and so knows it.
+/// An entry as the session wrote it, and so has read it.
 fn written(mesh: &Mesh, session: SessionId, meta: EntryMeta) -> pb::Entry {
-    mesh.reads.note(Some(session), &meta.scope, &meta.key, meta.revision);
+    if knows(mesh, session, &meta) {
+        mesh.reads.note(Some(session), &meta.scope, &meta.key, meta.revision);
+    }
     convert::meta(meta)
+}
+
+/// Whether a session knows all of a value that it wrote. What was put together with the value before it knows only if
+/// it had read that.
+fn knows(mesh: &Mesh, session: SessionId, meta: &EntryMeta) -> bool {
+    let state = mesh.view.read();
+    match state.entries.policy(&meta.scope, &meta.key) {
+        PolicyKind::RequireVersion | PolicyKind::LastWriteWins => return true,
+        PolicyKind::MergePatch | PolicyKind::Append => {}
+    }
+    let had_read = |former: Arc<EntryRecord>| {
+        mesh.reads.last(session, &meta.scope, &meta.key).is_some_and(|read| read >= former.revision)
+    };
+    let former = || state.entries.version(&meta.scope, &meta.key, Version(meta.version.0 - 1));
+    meta.create_revision == meta.revision || former().is_some_and(had_read)
 }

@@ -308,3 +308,21 @@ async fn a_policy_says_otherwise_for_the_keys_of_its_prefix() {
     let nowhere = pb::ListPoliciesRequest::default();
     assert_eq!(field(broker.nobody().state().list_policies(nowhere).await), "scope");
 }
+
+#[tokio::test]
+async fn a_field_merged_in_does_not_count_as_reading_the_others() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    let policy = pb::SetPolicyRequest { kind: pb::PolicyKind::MergePatch.into(), ..Default::default() };
+    fox.state().set_policy(policy).await.unwrap();
+    fox.put("k", r#"{"port": 1, "host": "a"}"#).await;
+    lynx.read("k").await;
+    fox.put("k", r#"{"port": 2}"#).await;
+    lynx.try_put("k", r#"{"host": "b"}"#).await.expect("another field is no conflict");
+    let refused = lynx.try_put("k", r#"{"port": 3}"#).await;
+    assert_eq!(reason(refused.clone()), "OVERWRITE_NEEDS_VERSION", "fox's port was never shown");
+    assert_eq!(conflict(refused).fields, ["/port"]);
+    lynx.try_put("k", r#"{"port": 3}"#).await.expect("it was shown");
+    lynx.try_put("k", r#"{"port": 4}"#).await.expect("all of what it wrote upon was read");
+}

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use mesh_core::command::{Command, Delete, Precondition, Request};
+use mesh_core::command::{Command, Delete, Operation, Precondition, Request, Transact};
 use mesh_core::rejection::Rejection;
 use mesh_core::revision::Revision;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Bench, acknowledge, by, key, lock, now_or_never, open, put, release_all, send, with_id};
+use super::{Bench, by, key, lock, now_or_never, open, put, release_all, send, with_id};
 use crate::queue::CallError;
 use crate::store::{Fault, MAX_BATCH_OPS, MemoryDisk};
 use crate::writer::{self, WriterConfig};
@@ -152,18 +152,20 @@ fn what_costs_too_much_for_one_commit_becomes_several() {
 fn a_request_is_weighed_anew_after_the_commit_that_makes_room_for_it() {
     let long = "v".repeat(65_536);
     let mut bench = Bench::new();
-    let (ann, bob) = (bench.join("ann"), bench.join("bob"));
+    let ann = bench.join("ann");
     bench.store.costs();
     let mut answers = Vec::new();
-    for n in 0..4 {
-        answers.push(bench.submit(by(ann, send(n, "bob", long.clone()))));
-    }
-    for n in 0..10 {
+    for n in 0..14 {
         answers.push(bench.submit(by(ann, put(&format!("a{n}"), long.clone()))));
     }
-    // Cheap while the mail is not stored yet, and dear once it is: it is what overfills the commit.
-    answers.push(bench.submit(by(bob, acknowledge(Revision(6)))));
-    assert_eq!(bench.store.costs().len(), 1, "the acknowledgement did not fit");
+    // Cheap while what it replaces is not stored yet, and dear once it is: it is what overfills the commit.
+    let replace = |n: usize| match put(&format!("a{n}"), "short") {
+        Command::Put(put) => Operation::Put(put),
+        other => panic!("{other:?}"),
+    };
+    let replacements = Transact { scope: None, operations: (0..4).map(replace).collect() };
+    answers.push(bench.submit(by(ann, Command::Transact(replacements))));
+    assert_eq!(bench.store.costs().len(), 1, "the replacements did not fit");
     for n in 0..13 {
         answers.push(bench.submit(by(ann, put(&format!("b{n}"), long.clone()))));
     }

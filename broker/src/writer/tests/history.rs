@@ -166,7 +166,7 @@ fn full_history(head: u64) -> MemoryDisk {
     for chunk in revisions.chunks(256) {
         let ops = chunk.iter().map(|revision| Op::Put {
             key: records::log_key(Revision(*revision)),
-            value: postcard::to_stdvec(&item(*revision)).unwrap().into(),
+            value: records::encode_log(&item(*revision)).unwrap().into(),
         });
         store.commit(&ops.collect::<Batch>()).unwrap();
     }

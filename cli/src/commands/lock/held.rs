@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::{acquire, in_the_way};
+use super::{Patience, acquire, in_the_way};
 use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
@@ -37,7 +37,7 @@ const NOT_RUNNABLE: u8 = 126;
 pub(super) async fn run(
     ctx: &Context,
     request: AcquireLocksRequest,
-    wait: Option<Duration>,
+    patience: Patience,
     program: &OsStr,
     arguments: &[OsString],
 ) -> Result<u8, CliError> {
@@ -45,12 +45,14 @@ pub(super) async fn run(
     // The program only: arguments may hold secrets.
     let session = identity::ephemeral(ctx, format!("running {}", program.to_string_lossy())).await?;
     let locks = tokio::select! {
-        locks = acquire(ctx, &session, request.clone(), wait) => locks,
+        locks = acquire(ctx, &session, request.clone(), patience) => locks,
         signal = signals.next() => {
             leave(&session).await;
             return Ok(code_of_signal(signal.as_raw()));
         }
     };
+    // Renewing must not announce it again.
+    let request = AcquireLocksRequest { contract: None, ..request };
     let code = match locks {
         Ok(locks) => hold(&session, &request, locks, &mut signals, program, arguments).await,
         Err(error) => Err(error),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::outlook::{Outlook, Wish};
-use super::{check_few, check_globs, globs};
+use super::{check_few, check_globs, clash, globs};
 use crate::command::Acquire;
 use crate::event::Event;
 use crate::id::{PeerName, ScopeId, SessionId};
@@ -50,7 +50,8 @@ impl<'a> Terms<'a> {
         }
     }
 
-    /// The lock that the holder will have: its own one renewed, or a new one.
+    /// The lock that the holder will have: its own one renewed, or a new one. One that an earlier session left behind
+    /// is taken up again as strong as it was: nobody is let in between.
     pub(super) fn lock(&self, own: Option<&LockRecord>, target: &Target) -> LockRecord {
         if let Some(own) = own
             && own.session == self.session
@@ -67,7 +68,7 @@ impl<'a> Terms<'a> {
             target: target.clone(),
             holder: self.holder.clone(),
             session: self.session,
-            mode: self.mode,
+            mode: own.map_or(self.mode, |own| stronger(own.mode, self.mode)),
             token: self.token,
             reason: self.reason.to_owned(),
             ttl: self.ttl,
@@ -75,6 +76,11 @@ impl<'a> Terms<'a> {
             ticket: self.ticket,
         }
     }
+}
+
+/// The mode that excludes as much as both.
+pub(super) fn stronger(left: LockMode, right: LockMode) -> LockMode {
+    if clash(left, right) { LockMode::Exclusive } else { LockMode::Shared }
 }
 
 pub(super) fn session(caller: &PeerRecord) -> SessionId {

@@ -9,7 +9,7 @@ use crate::event::{Event, UnlockCause, WaitEndCause};
 use crate::id::{PeerName, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
-use crate::record::{Contract, LockRecord, PeerKey, Record, RecordKey, WaiterRecord, Write};
+use crate::record::{LockRecord, PeerKey, Record, RecordKey, WaiterRecord, Write};
 use crate::revision::FencingToken;
 use crate::state::{Change, State, Step};
 use crate::target::TargetKind;
@@ -123,19 +123,15 @@ impl<'a> Handover<'a> {
     /// Takes the room for a grant, if there is as much. A contract is large, and one peer may wait twice for the same:
     /// one in a transaction is enough.
     fn fits(&mut self, waiter: &WaiterRecord) -> bool {
-        let contract = match &waiter.contract {
-            Some(_) if self.change.writes.iter().any(|w| matches!(w, Write::Put(Record::Entry(_)))) => {
-                return false;
-            }
-            Some(contract) => weight(contract),
-            None => 0,
-        };
-        let writes = 1 + waiter.targets.len() + if contract > 0 { CONTRACT_WRITES } else { 0 };
-        // A new version of the contract, and the one before.
-        let bytes = waiter.weight() + 2 * contract;
+        let has_one = || self.change.writes.iter().any(|write| matches!(write, Write::Put(Record::Entry(_))));
+        if waiter.contract.is_some() && has_one() {
+            return false;
+        }
+        let contract = if waiter.contract.is_some() { CONTRACT } else { 0 };
+        let writes = 1 + waiter.targets.len();
         let per_lock = size_of::<LockRecord>() + waiter.scope.as_str().len() + waiter.reason.len();
         let events = waiter.targets.iter().map(|target| per_lock + target.as_str().len()).sum::<usize>();
-        self.room.take(writes, bytes, events + contract)
+        self.room.take(writes, waiter.weight() + contract, events)
     }
 
     fn grant(&mut self, waiter: &WaiterRecord) {
@@ -165,13 +161,8 @@ impl<'a> Handover<'a> {
     }
 }
 
-/// At most so many records change with a contract: the entry, and the versions before it.
-const CONTRACT_WRITES: usize = 4;
-
-/// About how many bytes a contract is.
-fn weight(contract: &Contract) -> usize {
-    contract.text.len() + contract.paths.iter().map(|path| 32 + path.as_str().len()).sum::<usize>()
-}
+/// Bytes that a new version of a contract may come to, with the versions before it that give way.
+const CONTRACT: usize = 384 * 1024;
 
 fn wait_ended(waiter: &WaiterRecord, cause: WaitEndCause) -> Event {
     let WaiterRecord { ticket, peer, targets, .. } = waiter;

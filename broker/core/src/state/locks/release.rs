@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::acquire::session;
+use super::acquire::{session, stronger};
 use super::handover::Handover;
 use super::requests::Given;
 use super::{check_few, globs};
@@ -107,7 +107,8 @@ impl State {
                     format!("{target} is not covered by what is released"),
                 ));
             };
-            if let Some(own) = self.locks.get(&caller.scope, target, &caller.name)
+            let own = self.locks.get(&caller.scope, target, &caller.name);
+            if let Some(own) = own
                 && orphan_delay(caller, own.session).is_none()
                 && (own.mode == over.mode || own.mode == LockMode::Exclusive)
             {
@@ -115,6 +116,7 @@ impl State {
             }
             Ok(Arc::new(LockRecord {
                 target: target.clone(),
+                mode: own.map_or(over.mode, |own| stronger(own.mode, over.mode)),
                 session: session(caller),
                 token: FencingToken(self.next_revision()),
                 acquired: now.wall,

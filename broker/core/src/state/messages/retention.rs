@@ -20,7 +20,10 @@ const LOOKED_AT: usize = 1_000;
 /// Messages that one transaction deletes, as many as it may.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
+    /// Bytes of their bodies.
     bytes: usize,
+    /// Bytes of their records.
+    weight: usize,
     writes: Vec<Write>,
 }
 
@@ -28,9 +31,10 @@ impl Deletions {
     /// Deletes a message too; false when it no longer fits.
     pub(super) fn add(&mut self, message: &MessageRecord) -> bool {
         let (count, bytes) = limits::DELETES_PER_TRANSACTION;
-        let fits = self.writes.len() < count && self.bytes + message.body.len() <= bytes;
+        let fits = self.writes.len() < count && self.weight + message.weight() <= bytes;
         if fits {
             self.bytes += message.body.len();
+            self.weight += message.weight();
             self.writes.push(Write::Delete(RecordKey::Message(message.slot)));
         }
         fits

@@ -1,12 +1,20 @@
+mod force;
+mod handover;
+mod narrowing;
+mod queue;
+mod random;
+mod requests;
+
 use super::{Mesh, name, scope, target};
-use crate::command::Command;
+use crate::command::{Acquire, Command, Request};
 use crate::event::{Event, LeaveCause, UnlockCause};
 use crate::id::SessionId;
 use crate::limits::{self, LOCK_DELAY};
-use crate::outcome::Outcome;
+use crate::outcome::{Conflict, Obstacle, Outcome};
 use crate::record::LockMode::{Exclusive, Shared};
 use crate::record::{LockMode, LockRecord};
 use crate::rejection::Rejection;
+use crate::revision::Ticket;
 use crate::time::{Millis, Timestamp};
 
 fn only(outcome: Outcome) -> LockRecord {
@@ -23,8 +31,42 @@ fn remaining(mesh: &Mesh, lock: &LockRecord) -> Millis {
     mesh.state.lock_status(lock, Timestamp(mesh.now)).1
 }
 
-fn ended(session: SessionId, cause: LeaveCause) -> crate::command::Request {
-    crate::command::Request::internal(Command::End { session, cause })
+fn ended(session: SessionId, cause: LeaveCause) -> Request {
+    Request::internal(Command::End { session, cause })
+}
+
+fn release(targets: &[&str]) -> Command {
+    let targets = targets.iter().map(|text| target(text)).collect();
+    Command::Release { targets, keep: Vec::new(), note: String::new() }
+}
+
+fn queued(outcome: Result<Outcome, Rejection>) -> Ticket {
+    let Ok(Outcome::Queued { ticket }) = outcome else { panic!("{outcome:?}") };
+    ticket
+}
+
+/// The locks in the way, with whether they linger.
+fn locks_of(conflicts: &[Conflict]) -> Vec<(LockRecord, bool)> {
+    let mut found = Vec::new();
+    for conflict in conflicts {
+        match &conflict.obstacle {
+            Obstacle::Lock { lock, lingering } => found.push((LockRecord::clone(lock), *lingering)),
+            Obstacle::Waiter(waiter) => panic!("{waiter:?}"),
+        }
+    }
+    found
+}
+
+/// Who holds a lock on exactly this target, by name.
+fn holders(mesh: &Mesh, on: &str) -> Vec<String> {
+    let on = target(on);
+    let locks = mesh.state.locks.list(None, None).filter(|lock| lock.target == on);
+    locks.map(|lock| lock.holder.to_string()).collect()
+}
+
+/// Who waits, in the order of the queue.
+fn waiting(mesh: &Mesh) -> Vec<String> {
+    mesh.state.locks.waiters(&scope()).map(|waiter| waiter.peer.to_string()).collect()
 }
 
 /// How many locks ended together, and why, since this was last asked.
@@ -58,7 +100,7 @@ fn a_shared_lock_is_upgraded_when_nobody_shares_it() {
     let shared = only(mesh.lock(ann, Shared, &["a"]));
     mesh.lock(bob, Shared, &["/"]);
     assert!(is_refused(&mesh.lock(ann, Exclusive, &["a"])));
-    mesh.by(bob, Command::Release { targets: Vec::new() }).unwrap();
+    mesh.by(bob, release(&[])).unwrap();
     let upgraded = only(mesh.lock(ann, Exclusive, &["a"]));
     assert_eq!(upgraded.mode, Exclusive);
     assert!(upgraded.token > shared.token);
@@ -105,7 +147,8 @@ fn a_set_of_targets_is_granted_wholly_or_not_at_all() {
         panic!("granted")
     };
     assert_eq!(conflicts.len(), 1);
-    assert_eq!((&conflicts[0].target, &conflicts[0].lock.holder), (&target("b"), &name("ann")));
+    let (lock, _) = &locks_of(&conflicts)[0];
+    assert_eq!((&conflicts[0].target, &lock.holder), (&target("b"), &name("ann")));
     assert_eq!(mesh.state.locks.count(), 1);
     assert_eq!(mesh.events(), []);
 }
@@ -131,7 +174,7 @@ fn locks_of_a_lost_session_linger_for_the_delay() {
         assert_eq!(mesh.state.lock_status(&lock, Timestamp(mesh.now)), (true, LOCK_DELAY));
         mesh.pass(Millis(LOCK_DELAY.0 - 1));
         let Outcome::Conflicts(conflicts) = mesh.lock(bob, Exclusive, &["a"]) else { panic!("granted") };
-        assert!(conflicts[0].lingering && conflicts[0].remaining == Millis(1), "{conflicts:?}");
+        assert!(locks_of(&conflicts)[0].1 && conflicts[0].remaining == Millis(1), "{conflicts:?}");
         mesh.events();
         mesh.pass(Millis(1));
         assert_eq!(unlocks(&mut mesh), [(1, UnlockCause::SessionEnded)]);
@@ -149,11 +192,27 @@ fn the_same_peer_takes_a_lingering_lock_up_again() {
     mesh.pass(Millis(LOCK_DELAY.0 - 1));
     let taken = only(mesh.lock(again, Exclusive, &["a"]));
     assert!(taken.token > lock.token);
+    let stays = only(mesh.lock(again, Shared, &["a"]));
+    assert_eq!(stays.mode, Exclusive);
     mesh.pass(LOCK_DELAY);
     assert_eq!(
         mesh.state.lock_status(&taken, Timestamp(mesh.now)),
         (false, Millis(1_800_000 - LOCK_DELAY.0))
     );
+}
+
+#[test]
+fn a_lingering_lock_is_taken_up_again_as_strong_as_it_was() {
+    for (before, asked, mode) in
+        [(Exclusive, Shared, Exclusive), (Shared, Exclusive, Exclusive), (Shared, Shared, Shared)]
+    {
+        let mut mesh = Mesh::default();
+        let ann = mesh.join("ann");
+        let former = only(mesh.lock(ann, before, &["a"]));
+        let again = mesh.join("ann");
+        let taken = only(mesh.lock(again, asked, &["a"]));
+        assert!(taken.mode == mode && taken.token > former.token, "{before:?} {asked:?}");
+    }
 }
 
 #[test]
@@ -222,8 +281,8 @@ fn releasing_all_releases_a_hundred_a_call() {
         mesh.lock(ann, Shared, &[&format!("src/{n}")]);
     }
     for (count, left) in [(100, 30), (30, 0), (0, 0)] {
-        let outcome = mesh.by(ann, Command::Release { targets: Vec::new() }).unwrap();
-        let Outcome::Released { targets, remaining } = outcome else { panic!("{outcome:?}") };
+        let outcome = mesh.by(ann, release(&[])).unwrap();
+        let Outcome::Released { targets, remaining, kept: _ } = outcome else { panic!("{outcome:?}") };
         assert_eq!((targets.len(), remaining), (count, left));
     }
 }
@@ -236,7 +295,7 @@ fn nothing_is_released_or_renewed_when_one_target_is_not_held() {
     mesh.pass(Millis::minutes(1));
     let targets = || vec![target("a"), target("b")];
     let missing = Err(Rejection::LockNotHeld { path: target("b") });
-    assert_eq!(mesh.by(ann, Command::Release { targets: targets() }), missing);
+    assert_eq!(mesh.by(ann, release(&["a", "b"])), missing);
     assert_eq!(mesh.by(ann, Command::Renew { targets: targets(), ttl: None }), missing);
     assert_eq!(remaining(&mesh, &lock), Millis::minutes(29));
 }
@@ -248,7 +307,7 @@ fn a_peer_may_hold_only_so_many_locks() {
     let acquire = |n: usize| {
         let targets = (n..n + 100).map(|n| target(&format!("src/{n}"))).collect();
         let (mode, ttl, reason) = (LockMode::Shared, Millis::minutes(30), String::new());
-        Command::Acquire(crate::command::Acquire { targets, mode, ttl, reason })
+        Command::Acquire(Acquire { targets, mode, ttl, reason, wait: Millis::ZERO, contract: None })
     };
     for n in (0..limits::LOCKS_PER_PEER).step_by(100) {
         mesh.by(ann, acquire(n)).unwrap();
