@@ -14,6 +14,7 @@ use mesh_core::revision::Ticket;
 use mesh_core::{Rejection, State, limits};
 use tokio::time::{Instant, sleep_until};
 
+use super::Mesh;
 use crate::leases::Leases;
 
 /// The calls that wait, for all to see.
@@ -103,8 +104,8 @@ pub(super) struct Vigil {
 
 impl Vigil {
     /// For a call that has just come; without a session there is nothing to keep alive.
-    pub(super) fn new(leases: &Leases, session: Option<SessionId>) -> Self {
-        Self { leases: leases.clone(), session, last: Instant::now(), every: Duration::ZERO }
+    pub(super) fn new(mesh: &Mesh, session: Option<SessionId>) -> Self {
+        Self { leases: mesh.leases.clone(), session, last: Instant::now(), every: Duration::ZERO }
     }
 
     /// The peer that waits, if it is one. Its session must be live; its lease says how often to [`Self::tick`].
@@ -189,7 +190,7 @@ mod tests {
         let session = SessionId(Uuid::from_u128(1));
         leases.begin(session);
         let every = Duration::from_secs(20);
-        let mut vigil = Vigil { every, ..Vigil::new(&leases, Some(session)) };
+        let mut vigil = Vigil { leases: leases.clone(), session: Some(session), last: Instant::now(), every };
         for _ in 0..3 {
             clock.advance(Millis::seconds(20));
             let before = Instant::now();

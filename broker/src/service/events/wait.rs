@@ -74,7 +74,7 @@ impl<'a> Wait<'a> {
         scope: &str,
         mut conditions: Vec<Condition>,
     ) -> Result<Self, Refusal> {
-        let mut vigil = Vigil::new(&mesh.leases, caller.session);
+        let mut vigil = Vigil::new(mesh, caller.session);
         let state = mesh.view.read();
         let peer = vigil.peer(&state)?;
         if peer.is_none() && conditions.iter().any(Condition::needs_session) {

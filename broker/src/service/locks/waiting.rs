@@ -229,7 +229,7 @@ enum Fate {
 
 /// Waits until a ticket is granted or given up.
 async fn fate(mesh: &Mesh, session: SessionId, ticket: Ticket, targets: &[Target]) -> Result<Fate, Refusal> {
-    let mut vigil = Vigil::new(&mesh.leases, Some(session));
+    let mut vigil = Vigil::new(mesh, Some(session));
     // Attached before the view is read, so that nothing comes between.
     let mut news = mesh.events.subscribe(mesh.view.revision().next());
     loop {
