@@ -45,6 +45,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let listeners = listen(&config).await?;
     let stop = CancellationToken::new();
     let mesh = mesh(&config, &started, &store, &listeners, stop.clone())?;
+    mesh.keep_places();
     tracing::info!(
         endpoints = ?mesh.info.endpoints, revision = mesh.view.revision().0, "serving"
     );

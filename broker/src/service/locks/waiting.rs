@@ -12,7 +12,7 @@ use mesh_core::command::{Acquire, Command};
 use mesh_core::event::Event;
 use mesh_core::id::SessionId;
 use mesh_core::outcome::Outcome;
-use mesh_core::record::{LockRecord, LogRecord};
+use mesh_core::record::{LockRecord, LogRecord, WaiterRecord};
 use mesh_core::revision::{FencingToken, Revision, Ticket};
 use mesh_core::target::Target;
 use mesh_core::time::Millis;
@@ -27,6 +27,8 @@ use crate::service::convert::RequestKey;
 use crate::service::status::Refusal;
 use crate::service::waits::{OpenWait, Vigil};
 
+/// How long the places that a broker finds are kept for callers who come back to it.
+const COME_BACK: Duration = Duration::from_secs(30);
 /// When to try again to give something back while too many requests wait for the disk.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
@@ -95,7 +97,7 @@ async fn submit(
         if let Held::Ticket(ticket) = held {
             mesh.waits.enter(ticket);
         }
-        Ok((reply, Claim { mesh, session, held, settled: false, place }))
+        Ok((reply, Claim { mesh, session, held, settled: false, place: Some(place) }))
     });
     // The task ends early only with the runtime.
     submitted.await.map_err(|_| Refusal::Draining)?
@@ -134,11 +136,18 @@ struct Claim {
     session: SessionId,
     held: Held,
     settled: bool,
-    /// Counts the call until everything is given back.
-    place: Arc<OpenWait>,
+    /// Counts the call until everything is given back; none when no call is behind it.
+    place: Option<Arc<OpenWait>>,
 }
 
 impl Claim {
+    /// For a caller of an earlier broker.
+    fn left(mesh: &Mesh, waiter: &WaiterRecord) -> Self {
+        mesh.waits.enter(waiter.ticket);
+        let held = Held::Ticket(waiter.ticket);
+        Self { mesh: mesh.clone(), session: waiter.session, held, settled: false, place: None }
+    }
+
     /// The call has its answer.
     fn settle(mut self) {
         self.settled = true;
@@ -172,7 +181,7 @@ impl Drop for Claim {
 }
 
 /// Gives something back for a caller that is gone; as many of these run at most as there may be calls that wait.
-async fn give_back(mesh: Mesh, session: SessionId, command: Command, place: Arc<OpenWait>) {
+async fn give_back(mesh: Mesh, session: SessionId, command: Command, place: Option<Arc<OpenWait>>) {
     loop {
         match mesh.submit(Some(session), RequestKey::default(), command.clone()).await {
             Err(Refusal::Overloaded) => sleep(RETRY_DELAY).await,
@@ -185,6 +194,26 @@ async fn give_back(mesh: Mesh, session: SessionId, command: Command, place: Arc<
         }
     }
     drop(place);
+}
+
+impl Mesh {
+    /// Holds the places in the queue that an earlier broker has left for callers who repeat their requests; those that
+    /// nobody claims are given up.
+    pub(crate) fn keep_places(&self) {
+        let claims: Vec<Claim> = {
+            let state = self.view.read();
+            let waiters = state.heads(None).flat_map(|head| state.locks.waiters(&head.scope));
+            waiters.map(|waiter| Claim::left(self, waiter)).collect()
+        };
+        let mesh = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = mesh.shutdown.cancelled() => {}
+                () = sleep(COME_BACK) => {}
+            }
+            drop(claims);
+        });
+    }
 }
 
 /// How a wait under a ticket ended.

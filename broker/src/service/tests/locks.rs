@@ -193,7 +193,7 @@ async fn locks_are_forced_over_the_unix_socket_only() {
     };
     let over_tcp = Dial {
         connection: Some(ConnectionInfo { transport: Transport::Tcp, alive: Arc::downgrade(&broker.socket) }),
-        bearer: Some("open sesame".to_owned()),
+        bearer: Some("Bearer open sesame".to_owned()),
         session: Some(lynx.token.clone()),
     };
     let refused = broker.caller(over_tcp).locks().force_release(force.clone()).await;

@@ -79,6 +79,24 @@ async fn all_that_is_known_about_a_path_is_told_at_one_revision() {
 }
 
 #[tokio::test]
+async fn what_is_shown_whole_counts_as_read() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    let put = |key: &str, value: &str| pb::PutRequest {
+        key: key.into(),
+        value: value.into(),
+        paths: texts(&["a.rs"]),
+        ..Default::default()
+    };
+    fox.state().put(put("short", "x")).await.unwrap();
+    fox.state().put(put("long", &"x".repeat(4_097))).await.unwrap();
+    assert_eq!(describe(&lynx, "a.rs").await.entries.len(), 2);
+    lynx.state().put(put("short", "y")).await.unwrap();
+    assert_eq!(reason(lynx.state().put(put("long", "y")).await), "OVERWRITE_NEEDS_VERSION");
+}
+
+#[tokio::test]
 async fn those_who_wait_are_told_with_the_time_they_have_left() {
     let broker = Broker::start();
     let fox = broker.join("amber-fox").await;

@@ -57,3 +57,42 @@ async fn the_longest_refusals_fit_into_headers() {
     let refused = StateServiceClient::new(channel).get(get).await;
     assert_eq!(refusal(refused).2, [("key".to_owned(), key)]);
 }
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_or_cut_off_waits_no_longer() {
+    let broker = Broker::start();
+    broker.join("amber-fox").await.lock(&["a"]).await;
+    let lynx = broker.join("bold-lynx").await;
+    let (directory, channel, _server) = serve(&broker).await;
+    let list = || pb::ListLockWaitersRequest { scope: SCOPE.into(), ..Default::default() };
+    let until = async |waiting: usize| {
+        let nobody = broker.nobody();
+        while nobody.locks().list_lock_waiters(list()).await.unwrap().into_inner().waiters.len() != waiting {
+            tokio::task::yield_now().await;
+        }
+    };
+    let wait = || pb::AcquireLocksRequest { paths: texts(&["a"]), wait: seconds(60), ..Default::default() };
+    let mut client = LockServiceClient::new(channel);
+    let request = with_session(wait(), &lynx.token);
+    let call = tokio::spawn(async move { client.acquire_locks(request).await });
+    soon(until(1)).await;
+    call.abort();
+    soon(until(0)).await;
+
+    // A client that ends takes its connection with it, and says nothing.
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let endpoint = Endpoint::from_shared(format!("unix://{}", directory.path().join("s").display())).unwrap();
+    let request = with_session(wait(), &lynx.token);
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut client = LockServiceClient::new(endpoint.connect().await.unwrap());
+            tokio::spawn(async move { client.acquire_locks(request).await });
+            ended.await.unwrap();
+        });
+    });
+    soon(until(1)).await;
+    end.send(()).unwrap();
+    soon(until(0)).await;
+    client.join().unwrap();
+}

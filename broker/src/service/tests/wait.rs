@@ -88,6 +88,19 @@ async fn an_entry_is_waited_for_as_it_is_to_be() {
 }
 
 #[tokio::test]
+async fn the_entry_that_was_waited_for_counts_as_read() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.put("gate", "open").await;
+    let put = || pb::PutRequest { key: "gate".into(), value: "shut".into(), ..Default::default() };
+    assert_eq!(reason(lynx.state().put(put()).await), "OVERWRITE_NEEDS_VERSION");
+    fox.put("gate", "open again").await;
+    assert!(wait(&lynx, request([entry("gate", Wanted::Exists(true))])).await.met);
+    lynx.state().put(put()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_lock_is_waited_for_until_it_could_be_had() {
     let broker = Broker::start();
     let fox = broker.join("amber-fox").await;
