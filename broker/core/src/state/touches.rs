@@ -99,6 +99,15 @@ impl Touches {
     }
 }
 
+/// Whether a target is one file. Frameworks name files `[slug].tsx`, which as a target is a pattern, and that file too.
+fn is_one_file(target: &Target) -> bool {
+    match target.kind() {
+        TargetKind::File => true,
+        TargetKind::Glob => !target.as_str().contains(['*', '?', '{']),
+        TargetKind::Subtree | TargetKind::Symbol | TargetKind::Subject => false,
+    }
+}
+
 impl State {
     pub(super) fn decide_touch(
         &self,
@@ -111,7 +120,7 @@ impl State {
         let mut written = Written::new();
         let mut touches = Vec::new();
         for (path, kind) in &touch.touches {
-            if path.kind() != TargetKind::File {
+            if !is_one_file(path) {
                 return Err(Rejection::invalid("touches", format!("{path} is not one file")));
             }
             let former = self.touches.get(&caller.scope, path, &caller.name);

@@ -163,6 +163,14 @@ fn only_files_are_touched() {
 }
 
 #[test]
+fn a_file_that_is_spelled_with_brackets_is_one_file() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    touch(&mut mesh, ann, &[("app/[slug].tsx", TouchKind::Edit)]).unwrap();
+    assert!(touch(&mut mesh, ann, &[("app/*.tsx", TouchKind::Edit)]).is_err());
+}
+
+#[test]
 fn touches_are_found_by_what_overlaps_their_file() {
     let mut mesh = Mesh::default();
     let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
