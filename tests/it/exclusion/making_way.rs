@@ -51,7 +51,7 @@ async fn a_holder_is_asked_once_and_its_answer_is_told() {
     assert_eq!((&request, request.urgent, request.reason.as_str()), (&asked, true, "a hot fix"));
     // Nagging changes nothing.
     assert_eq!(asker.request_release(ask(&["src/a.rs"], "please")).await.unwrap().requests[0].id, asked.id);
-    assert_eq!(open_requests(&holder).await, [asked.clone()]);
+    assert_eq!(open_requests(&holder).await, std::slice::from_ref(&asked));
 
     let keep = AnswerReleaseRequest {
         id: asked.id,
