@@ -71,6 +71,22 @@ fn a_cursor_never_moves_back_nor_ahead_of_the_mesh() {
 }
 
 #[test]
+fn a_broadcast_to_ten_thousand_peers_is_one_record() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    for n in 0..10_000 {
+        mesh.join(&format!("peer-{n}"));
+    }
+    let before = mesh.stored.len();
+    let Outcome::Sent { online, deliveries, .. } = mesh.send(ann, Recipients::Broadcast).unwrap() else {
+        panic!("not sent")
+    };
+    assert_eq!((online, deliveries.len()), (10_000, limits::DELIVERIES_SHOWN));
+    assert_eq!(mesh.stored.len(), before + 1);
+    assert_eq!((mesh.unread("peer-0"), mesh.unread("peer-9999"), mesh.unread("ann")), (1, 1, 0));
+}
+
+#[test]
 fn a_scope_keeps_its_newest_broadcasts() {
     let mut mesh = Mesh::default();
     let ann = mesh.join("ann");
