@@ -9,6 +9,7 @@ mod messages;
 mod peers;
 mod queue;
 mod requests;
+mod rules;
 mod touches;
 
 pub(crate) use messages::Kept;

@@ -6,7 +6,7 @@ use mesh_core::rejection::Rejection;
 use serde_json::{Map, Value};
 
 use super::Naive;
-use super::entries::{Attempt, conflict};
+use super::rules::{Attempt, conflict};
 
 /// The value that a patch makes of the one there is.
 pub(super) fn patched(

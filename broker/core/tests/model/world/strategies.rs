@@ -74,7 +74,11 @@ fn op(focus: Focus) -> BoxedStrategy<Op> {
         branch,
     });
     let rejoin = (any::<Index>(), ttl()).prop_map(|(peer, ttl)| Op::Rejoin { peer, ttl });
-    let often = if focus == Focus::Peers { 5 } else { 1 };
+    let often = match focus {
+        Focus::Peers => 5,
+        Focus::Locks | Focus::Everything => 2,
+        Focus::Entries | Focus::Messages | Focus::Touches => 1,
+    };
     prop_oneof![
         2 * often => join,
         2 * often => rejoin,
@@ -324,7 +328,9 @@ fn span() -> BoxedStrategy<u64> {
         10 => 50_000..70_000_u64,
         8 => 70_000..4_000_000_u64,
         2 => Just(day),
-        1 => Just(7 * day),
+        2 => Just(7 * day),
+        // Who is offline is nearly forgotten then.
+        2 => Just(29 * day),
         1 => Just(31 * day),
     ]
     .boxed()
