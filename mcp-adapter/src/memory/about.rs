@@ -69,7 +69,7 @@ fn intent(intent: &Intent) -> String {
 }
 
 fn fact(entry: &Entry) -> String {
-    format!("note: {}", preview(entry))
+    format!("remembered: {}", preview(entry))
 }
 
 fn preview(entry: &Entry) -> String {
@@ -224,7 +224,7 @@ mod tests {
             ),
             format!("working on it: hen on b: {quoted}"),
             format!(
-                "note: plan version 2 by owl, some time ago: \"{}…\" whole: mesh_recall {{key: plan}}",
+                "remembered: plan version 2 by owl, some time ago: \"{}…\" whole: mesh_recall {{key: plan}}",
                 "y".repeat(300)
             ),
             format!("message 41 from owl in #notes, some time ago: {quoted}"),

@@ -66,12 +66,7 @@ async fn search(joined: &Joined, wanted: Wanted) -> Answer {
     let request = SearchEntriesRequest { scope, query, prefix, path, tags, limit: 0 };
     let hits = joined.session.search_entries(request).await?.hits;
     let entries: Vec<_> = hits.into_iter().filter_map(|hit| hit.entry).collect();
-    Ok(listed(
-        &entries,
-        true,
-        &nothing,
-        "more notes match, less well: use rarer words, or narrow with prefix",
-    ))
+    Ok(listed(&entries, true, &nothing, "more match, less well: use rarer words, or narrow with prefix"))
 }
 
 async fn list(joined: &Joined, wanted: Wanted) -> Answer {
@@ -81,7 +76,7 @@ async fn list(joined: &Joined, wanted: Wanted) -> Answer {
         ListEntriesRequest { scope, prefix, path, tags, page_size: ENTRIES, ..ListEntriesRequest::default() };
     let answer = joined.session.list_entries(request).await?;
     let all = answer.next_page_token.is_empty();
-    Ok(listed(&answer.entries, all, &nothing, "more notes match: narrow with prefix, tag or query"))
+    Ok(listed(&answer.entries, all, &nothing, "more match: narrow with prefix, tag or query"))
 }
 
 fn listed(entries: &[Entry], all: bool, nothing: &str, more: &str) -> String {
@@ -105,7 +100,7 @@ async fn by_key(joined: &Joined, args: &Args, scope: String, key: String) -> Ans
             Ok(rendered(&entry, usize::MAX))
         }
         Err(error) if error.reason() == Some(ErrorReason::KeyNotFound) => {
-            Ok(format!("nothing is remembered under {}", word(&key)))
+            Ok(format!("nothing is remembered under {}. Next: mesh_recall with prefix or query", word(&key)))
         }
         Err(error) => Err(error.into()),
     }
@@ -145,7 +140,7 @@ fn whole_or_cut(entry: &Entry) -> String {
 impl Wanted {
     /// What to say when nothing is found.
     fn nothing(&self) -> String {
-        let mut out = String::from("no notes");
+        let mut out = String::from("nothing is remembered");
         if !self.path.is_empty() {
             _ = write!(out, " about {}", word(&self.path));
         }
@@ -172,13 +167,13 @@ mod tests {
 
     #[test]
     fn a_list_ends_with_what_is_missing() {
-        assert_eq!(listed(&[], true, "no notes", "more"), "no notes");
+        assert_eq!(listed(&[], true, "none", "more"), "none");
         assert_eq!(
-            listed(&[entry(1, "v")], false, "no notes", "more"),
+            listed(&[entry(1, "v")], false, "none", "more"),
             "k version 1 by owl, some time ago:\n> v\nmore"
         );
         let many: Vec<_> = (1..100).map(|version| entry(version, &"x".repeat(600))).collect();
-        assert!(listed(&many, true, "no notes", "more").ends_with("\nmore"));
+        assert!(listed(&many, true, "none", "more").ends_with("\nmore"));
         let wanted = Wanted {
             path: "src/".into(),
             prefix: "a b".into(),
@@ -186,7 +181,7 @@ mod tests {
             tags: vec!["t".into()],
             ..Wanted::default()
         };
-        assert_eq!(wanted.nothing(), "no notes about src/ under \"a b\" tagged t with \"x\"");
+        assert_eq!(wanted.nothing(), "nothing is remembered about src/ under \"a b\" tagged t with \"x\"");
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub(crate) async fn remember(joined: &Joined, call: &Call) -> Answer {
         value,
         precondition,
         ttl: ttl.and_then(|ttl| ttl.try_into().ok()),
-        paths: joined.place.paths(&args.list("paths")?).await?,
-        tags: args.list("tags")?,
+        paths: joined.place.paths(&args.several("paths", ", ")?).await?,
+        tags: args.several("tags", ",")?,
         keep_labels: true,
         ..PutRequest::default()
     };

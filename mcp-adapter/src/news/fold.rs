@@ -148,7 +148,7 @@ impl News {
             gone.push(path.clone());
             match &why {
                 Some(why) => self.lose(path.clone(), why),
-                None => drop(self.locks.remove(path)),
+                None => self.released(std::slice::from_ref(path)),
             }
         }
         if !gone.is_empty() {
@@ -190,6 +190,7 @@ impl News {
 
     /// Own locks that were given up.
     pub(crate) fn released(&mut self, paths: &[String]) {
+        self.requests.holds(&self.locks);
         for path in paths {
             self.locks.remove(path);
         }

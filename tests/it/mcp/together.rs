@@ -372,7 +372,7 @@ async fn a_path_tells_all_that_is_known_about_it() {
             "\nworking on it: owl on main: \"tokens\"",
             "\nedited ",
             " by hen on side (another branch)",
-            "\nnote: auth version 1 by owl, ",
+            "\nremembered: auth version 1 by owl, ",
             ", about src/auth.rs: \"no cookies\"",
             " from owl to all, ",
             ": \"I broke src/auth.rs, sorry\"",

@@ -157,9 +157,9 @@ fn a_patch_is_merged_into_what_is_there() {
     ];
     for (former, patch, merged) in table {
         let (mut mesh, ann, _) = under(RequireVersion);
-        mesh.put(ann, former, UNREAD).unwrap();
+        let read = written(mesh.put(ann, former, UNREAD)).revision;
         mesh.policy(ann, "", Some(MergePatch)).unwrap();
-        mesh.put(ann, patch, UNREAD).unwrap();
+        mesh.put(ann, patch, Precondition::LastRead(Some(read))).unwrap();
         assert_eq!(mesh.value(), merged, "{patch} into {former}");
     }
 }
@@ -185,8 +185,8 @@ fn only_a_json_object_is_a_patch() {
 fn what_was_merged_can_be_merged_again_however_deep() {
     let (mut mesh, ann, _) = under(MergePatch);
     let deep = |leaf: &str| format!("{}{leaf}{}", r#"{"a":"#.repeat(127), "}".repeat(127));
-    mesh.put(ann, &deep(r#""x""#), UNREAD).unwrap();
-    mesh.put(ann, &deep("2"), UNREAD).unwrap();
+    let read = written(mesh.put(ann, &deep(r#""x""#), UNREAD)).revision;
+    mesh.put(ann, &deep("2"), Precondition::LastRead(Some(read))).unwrap();
     mesh.put(ann, r#"{"b":1}"#, UNREAD).unwrap();
     assert_eq!(mesh.value(), format!("{},\"b\":1}}", deep("2").strip_suffix('}').unwrap()));
 }
@@ -282,10 +282,11 @@ fn who_has_read_nothing_knows_no_field() {
 }
 
 #[test]
-fn patches_of_who_wrote_last_or_means_to_overwrite_conflict_with_nothing() {
+fn patches_of_who_has_read_or_means_to_overwrite_conflict_with_nothing() {
     let (mut mesh, ann, bob) = under(MergePatch);
-    mesh.put(ann, r#"{"a":1}"#, UNREAD).unwrap();
-    mesh.put(ann, r#"{"a":2}"#, UNREAD).unwrap();
+    let read = written(mesh.put(ann, r#"{"a":1}"#, UNREAD)).revision;
+    assert!(is_unread(&mesh.put(ann, r#"{"a":2}"#, UNREAD)), "having written last says nothing");
+    mesh.put(ann, r#"{"a":2}"#, Precondition::LastRead(Some(read))).unwrap();
     assert!(is_unread(&mesh.put(bob, r#"{"a":3}"#, UNREAD)));
     mesh.put(bob, r#"{"a":3}"#, Precondition::Any).unwrap();
     let version = Precondition::Version(Version(3));
