@@ -34,10 +34,10 @@ impl Entries {
     /// there are as many as are kept; the oldest of the others go that are too many bytes.
     pub(super) fn retire(&self, change: &mut Change, entry: &Arc<EntryRecord>, ended: Timestamp) {
         let new = Arc::new(PastRecord { entry: entry.clone(), ended });
-        let mut bytes = entry.value.len();
+        let mut bytes = entry.bytes();
         let older = self.past(&entry.scope, &entry.key).iter().rev();
         for past in older.filter(|past| past.slot() != new.slot()) {
-            bytes += past.entry.value.len();
+            bytes += past.entry.bytes();
             if bytes > limits::VERSIONS_KEPT.1 {
                 let name = RecordKey::Past(entry.scope.clone(), entry.key.clone(), past.slot());
                 change.writes.push(Write::Delete(name));

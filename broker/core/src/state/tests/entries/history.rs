@@ -53,6 +53,22 @@ fn former_versions_are_kept_as_far_as_their_bytes_go() {
 #[test]
 fn versions_go_on_after_a_deletion_while_they_are_kept() {
     let mut mesh = Mesh::default();
+#[test]
+fn a_key_expires_with_versions_that_are_about_many_paths() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let paths: Vec<_> = (0..32).map(|n| target(&format!("{n}/{}", "x".repeat(1_000)))).collect();
+    for n in 1..=12 {
+        let value = "x".repeat(limits::VERSIONS_KEPT.1 / limits::VERSIONS_KEPT.0);
+        let ttl = Some(Millis::seconds(n));
+        mesh.by(ann, Command::Put(Put { value: value.into(), paths: paths.clone(), ttl, ..put(UNREAD) }))
+            .unwrap();
+    }
+    assert_eq!(mesh.versions().0, [12, 11, 10, 9, 8], "what they are about takes room too");
+    mesh.pass(Millis::seconds(12));
+    assert_eq!(mesh.versions(), (vec![], false));
+}
+
     let ann = mesh.join("ann");
     mesh.put(ann, "one", UNREAD).unwrap();
     mesh.put(ann, "two", UNREAD).unwrap();
