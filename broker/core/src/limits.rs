@@ -77,8 +77,10 @@ pub const TAG_BYTES: usize = 64;
 /// Most entries of a mesh.
 pub const ENTRIES: usize = 2_000_000;
 
-/// Most former versions kept of a key, and most bytes of them.
+/// Most former versions kept of a key, and most bytes of them, their labels included.
 pub const VERSIONS_KEPT: (usize, usize) = (10, 262_144);
+/// Most deleted keys of a mesh whose versions are kept, and most bytes of them; the longest deleted give way.
+pub const DELETED_KEYS: (usize, usize) = (100_000, 268_435_456);
 /// How long the versions of a deleted key are kept.
 pub const DELETED_RETENTION: Millis = Millis::days(7);
 /// Most operations of a transaction.
@@ -100,6 +102,8 @@ pub const TOUCHES: usize = 100;
 pub const TOUCHES_PER_PEER: usize = 1_000;
 /// Most touches of a mesh.
 pub const TOUCHES_PER_MESH: usize = 500_000;
+/// Most touches that are forgotten in one transaction; the rest follow in the next.
+pub const FORGOTTEN_PER_TRANSACTION: usize = 50;
 /// How long a touch is known.
 pub const TOUCH_RETENTION: Millis = Millis::days(1);
 /// A read within this time of the one before is no news.

@@ -295,6 +295,14 @@ pub struct EntryRecord {
     pub ttl: Option<Millis>,
 }
 
+impl EntryRecord {
+    /// Bytes of its value and labels.
+    pub(crate) fn bytes(&self) -> usize {
+        let paths = self.paths.iter().map(|path| path.as_str().len()).sum::<usize>();
+        self.value.len() + paths + self.tags.iter().map(String::len).sum::<usize>()
+    }
+}
+
 /// What a lock on a subject is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
@@ -336,7 +344,8 @@ pub struct WaiterRecord {
 impl WaiterRecord {
     /// About how many bytes it takes in memory.
     pub(crate) fn weight(&self) -> usize {
-        let contract = self.contract.as_ref().map_or(0, |contract| contract.text.len());
+        let contract = self.contract.as_ref();
+        let contract = contract.map_or(0, |it| it.text.len() + targets_weight(&it.paths));
         size_of::<Self>() + targets_weight(&self.targets) + self.reason.len() + contract
     }
 }

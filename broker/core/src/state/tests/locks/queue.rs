@@ -290,6 +290,28 @@ fn requests_that_do_not_fit_into_the_end_of_their_session_end_right_after_it() {
 }
 
 #[test]
+fn requests_with_long_contracts_end_with_their_session_and_make_room() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.lock(ann, Shared, &["api:x"]);
+    let paths: Vec<_> = (0..32).map(|n| target(&format!("{n}/{}", "x".repeat(1_000)))).collect();
+    for n in 0..limits::WAITERS_PER_PEER {
+        let contract = Contract { text: "x".repeat(limits::CONTRACT_BYTES).into(), paths: paths.clone() };
+        let (targets, reason) = (vec![target("api:x"), target(&format!("{n}"))], String::new());
+        let (ttl, wait, contract) = (Millis::minutes(30), Millis::minutes(10), Some(contract));
+        let mode = Exclusive;
+        queued(mesh.by(bob, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract })));
+    }
+    for n in 0..100 {
+        let peer = mesh.join(&format!("p{n}"));
+        queued(mesh.wait(peer, Shared, &["api:x", &format!("{n}/")]));
+    }
+    mesh.ask(&ended(bob, LeaveCause::Disconnected)).unwrap();
+    mesh.pass(Millis::ZERO);
+    assert_eq!((waiting(&mesh), mesh.state.locks.count()), (Vec::<String>::new(), 201));
+}
+
+#[test]
 fn what_was_granted_to_a_caller_that_is_gone_is_given_back() {
     let mut mesh = Mesh::default();
     let (ann, bob, cid) = (mesh.join("ann"), mesh.join("bob"), mesh.join("cid"));
