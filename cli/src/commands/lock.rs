@@ -138,7 +138,7 @@ fn contract(text: String, targets: &[String]) -> Result<Contract, CliError> {
 
 fn tell_directories(ctx: &Context, targets: &[Target]) {
     for target in targets.iter().filter(|target| target.completed) {
-        ctx.out.tell(format_args!("note: {} is a directory; this is about everything below it", target.path));
+        ctx.out.tell(format_args!("{} is a directory; this is about everything below it", target.path));
     }
 }
 
