@@ -38,7 +38,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let path = target::one(ctx, &args.path)?;
-    let request = DescribePathRequest { scope: ctx.scope()?, path, limit: args.limit };
+    let request =
+        DescribePathRequest { scope: ctx.scope()?, path, limit: args.limit, peek: !ctx.out.is_json() };
     let reader = identity::reader(ctx).await?;
     let about = read!(reader, paths.describe_path(request))?;
     if ctx.out.is_json() {

@@ -36,15 +36,24 @@ pub(super) async fn run(ctx: &Context, scope: String, args: Args) -> Result<(), 
     let reader = identity::reader(ctx).await?;
     let path = target::optional(ctx, args.path.as_ref())?;
     let prefix = args.prefix.unwrap_or_default();
+    // A table shows how values begin.
+    let peek = !ctx.out.is_json();
     let all = args.query.is_none() && path.is_empty() && prefix.is_empty() && args.tags.is_empty();
     let found = match args.query {
         Some(query) => {
-            let request = SearchEntriesRequest { scope, query, prefix, path, tags: args.tags, limit: 0 };
+            let request =
+                SearchEntriesRequest { scope, query, prefix, path, tags: args.tags, limit: 0, peek };
             search(&reader, request, args.limit).await?
         }
         None => {
-            let request =
-                ListEntriesRequest { scope, prefix, path, tags: args.tags, ..ListEntriesRequest::default() };
+            let request = ListEntriesRequest {
+                scope,
+                prefix,
+                path,
+                tags: args.tags,
+                peek,
+                ..ListEntriesRequest::default()
+            };
             list(&reader, request, args.limit).await?
         }
     };
