@@ -1,7 +1,7 @@
 //! The script. Each step says what must come of it; what does not come ends the demo.
 
-use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::LeaveCause;
+use mesh_client::proto::event::Event as Kind;
 use serde_json::json;
 
 use super::agent::{Agent, Role};
@@ -121,7 +121,9 @@ async fn lose_the_broker(stage: &mut Stage, cast: &Cast, claude: &mut Agent) -> 
         return Err(CliError::failure("the broker outlived kill -9"));
     }
     let status = stage.call(claude, "mesh_status", args! {}).await?;
-    status.done(&["you are claude", "locks: src/auth.rs (", "codex", "a test of it", "online here: 2"]).map(drop)
+    status
+        .done(&["you are claude", "locks: src/auth.rs (", "codex", "a test of it", "online here: 2"])
+        .map(drop)
 }
 
 async fn make_way(
