@@ -1,8 +1,8 @@
 //! The arguments of a tool call, read forgivingly.
 //!
 //! Models write a number as text, one path where a list is asked, a list as JSON in a string. What is meant
-//! beyond doubt is taken; anything else is refused with the name of the argument and what it should be. Unknown
-//! arguments are ignored, and an empty text is one that was not given.
+//! beyond doubt is taken, also under a name that stands to reason; anything else is refused with the name of the
+//! argument and what it should be. Other unknown arguments are ignored, and an empty text is one that was not given.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,6 +13,21 @@ use serde_json::Value;
 
 /// Longest failure shown: a broker that does not start tells its whole log.
 const LONGEST_FAILURE: usize = 1500;
+/// Other names under which models pass an argument.
+const ALIASES: [(&str, &[&str]); 12] = [
+    ("paths", &["path", "files", "file", "targets", "target"]),
+    ("path", &["paths", "file"]),
+    ("files", &["paths", "file"]),
+    ("focus", &["task", "description"]),
+    ("to", &["recipients", "recipient"]),
+    ("body", &["message", "text", "content"]),
+    ("value", &["content", "text"]),
+    ("query", &["search", "words"]),
+    ("types", &["type"]),
+    ("wait_seconds", &["wait", "timeout_seconds", "timeout"]),
+    ("wait_reply_seconds", &["wait_reply"]),
+    ("ttl_seconds", &["ttl"]),
+];
 
 /// What a tool answers: text for the model either way.
 pub(crate) type Answer = Result<String, Failure>;
@@ -95,7 +110,13 @@ impl Args {
 
     /// The raw argument; null counts as not given.
     pub(crate) fn raw(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+        names(name).find_map(|name| self.0.get(name)).filter(|value| !value.is_null())
+    }
+
+    /// An argument that goes by none of these names: there may have been more to it than was understood.
+    pub(crate) fn besides(&self, known: &[&str]) -> Option<&str> {
+        let known = |given: &str| known.iter().any(|name| names(name).any(|name| name == given));
+        self.0.keys().map(String::as_str).find(|given| !known(given))
     }
 
     /// A text.
@@ -122,6 +143,17 @@ impl Args {
             }
         };
         Ok(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
+    }
+
+    /// A list of texts; one text may name several of them, unless a pattern's braces give its commas another meaning.
+    pub(crate) fn several(&self, name: &str, separator: &str) -> Result<Vec<String>, Failure> {
+        match (self.list(name)?.as_slice(), self.raw(name)) {
+            ([text], Some(Value::String(_))) if !text.contains('{') => {
+                let parts = text.split(separator).map(str::trim).filter(|part| !part.is_empty());
+                Ok(parts.map(str::to_owned).collect())
+            }
+            (texts, _) => Ok(texts.to_vec()),
+        }
     }
 
     /// A whole number, not negative.
@@ -177,6 +209,12 @@ impl Args {
     }
 }
 
+/// The name of an argument, and those that it also goes by.
+fn names(name: &str) -> impl Iterator<Item = &str> {
+    let others = ALIASES.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, others)| others);
+    std::iter::once(name).chain(others.iter().copied())
+}
+
 fn wrong(name: &str, expected: &str) -> Failure {
     Failure::new(format!("{name}: expected {expected}. Nothing was done; call again with that"))
 }
@@ -222,6 +260,30 @@ mod tests {
             let failure = args(&bad).list("paths").unwrap_err();
             assert!(failure.text().starts_with("paths: expected a list of texts"), "{}", failure.text());
         }
+    }
+
+    #[test]
+    fn one_text_may_name_several_paths() {
+        for (given, taken) in [
+            (json!({"paths": "a.rs, b c.rs"}), vec!["a.rs", "b c.rs"]),
+            (json!({"paths": "a,v.rs"}), vec!["a,v.rs"]),
+            (json!({"paths": "src/{a, b}.rs"}), vec!["src/{a, b}.rs"]),
+            (json!({"paths": ["a, b"]}), vec!["a, b"]),
+        ] {
+            assert_eq!(args(&given).several("paths", ", ").unwrap(), taken, "{given}");
+        }
+        assert_eq!(args(&json!({"tags": "a,b"})).several("tags", ",").unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn arguments_go_by_names_that_stand_to_reason() {
+        let given = args(&json!({"file": "a.rs", "message": "hi", "timeout": "5", "colour": "red"}));
+        assert_eq!(given.list("paths").unwrap(), ["a.rs"]);
+        assert_eq!(given.text("body").unwrap().as_deref(), Some("hi"));
+        assert_eq!(given.number("wait_seconds").unwrap(), Some(5));
+        assert_eq!(args(&json!({"paths": "a", "path": "b"})).list("paths").unwrap(), ["a"]);
+        assert_eq!(given.besides(&["paths", "body", "wait_seconds"]), Some("colour"));
+        assert_eq!(given.besides(&["paths", "body", "wait_seconds", "colour"]), None);
     }
 
     #[test]

@@ -65,6 +65,9 @@ async fn list(joined: &Joined, request: ListEventsRequest) -> Result<ListEventsR
                 "events before revision {oldest} are no longer kept. Next: mesh_events {{after: {}}}",
                 oldest.saturating_sub(1)
             )),
+            (Some(ErrorReason::RevisionCompacted | ErrorReason::IncarnationChanged), None) => {
+                Failure::new("after: no event has come that far yet. Next: mesh_events without after")
+            }
             _ => error.into(),
         }
     })

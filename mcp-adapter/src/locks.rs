@@ -27,7 +27,7 @@ const FEW: usize = 32;
 /// Takes locks on targets, all or none; asks those in the way, and waits, as told.
 pub(crate) async fn lock(joined: &Joined, call: &Call) -> Answer {
     let args = &call.args;
-    let paths = joined.place.paths(&args.list("paths")?).await?;
+    let paths = joined.place.paths(&args.several("paths", ", ")?).await?;
     if paths.is_empty() {
         return Err(Failure::new("paths: name the files or directories (src/) to lock"));
     }

@@ -108,7 +108,9 @@ async fn failed(joined: &Joined, error: ClientError) -> Failure {
     let names: Vec<_> = here.into_iter().map(|peer| peer.name).filter(|name| *name != me).collect();
     let names = if names.is_empty() { "nobody else".into() } else { words(&names, 20) };
     let unknown = unknown.unwrap_or_else(|| "one of them".into());
-    Failure::new(format!("not sent: no agent named {unknown} is known here. Online: {names}"))
+    Failure::new(format!(
+        "not sent: no agent named {unknown} is known here. Online: {names}. For all of them: *"
+    ))
 }
 
 /// Whom a message is for.

@@ -28,7 +28,7 @@ pub(crate) async fn checkin(member: &Member, call: &Call) -> Answer {
     let args = &call.args;
     let said = Said {
         focus: args.text("focus")?.map(|focus| cut(&focus, 512)),
-        files: args.list("files")?,
+        files: args.several("files", ", ")?,
         branch: args.text("branch")?,
     };
     let name = args.text("name")?.map(|name| peer_name(&name));

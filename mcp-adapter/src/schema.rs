@@ -84,8 +84,8 @@ fn memory() -> Vec<Tool> {
         "scope": text(""),
     });
     vec![
-        tool("mesh_remember", "Share a note", remember, &["key", "value"], overwrites()),
-        tool("mesh_recall", "Find notes; or all known about a path", recall, &[], reads()),
+        tool("mesh_remember", "Share a fact", remember, &["key", "value"], overwrites()),
+        tool("mesh_recall", "Find facts; or all about a path", recall, &[], reads()),
     ]
 }
 

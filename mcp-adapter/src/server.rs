@@ -159,7 +159,8 @@ impl ServerHandler for Adapter {
             closing: self.closing.clone(),
         };
         let Some(answer) = self.call(&request.name, &call).await else {
-            let message = format!("there is no tool {:?}; tools/list names them", request.name);
+            let names: Vec<_> = self.tools.iter().map(|tool| tool.name.as_ref()).collect();
+            let message = format!("there is no tool {:?}; there are {}", request.name, names.join(", "));
             return Err(ErrorData::invalid_params(message, None));
         };
         let content =

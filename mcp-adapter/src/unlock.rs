@@ -18,11 +18,17 @@ pub(crate) async fn unlock(joined: &Joined, call: &Call) -> Answer {
     let mut note = args.text("note")?.unwrap_or_default();
     note.truncate(note.floor_char_boundary(NOTE));
     let request = ReleaseLocksRequest {
-        paths: joined.place.paths(&args.list("paths")?).await?,
-        keep: joined.place.paths(&args.list("keep")?).await?,
+        paths: joined.place.paths(&args.several("paths", ", ")?).await?,
+        keep: joined.place.paths(&args.several("keep", ", ")?).await?,
         note,
         ..ReleaseLocksRequest::default()
     };
+    if let (true, Some(other)) = (request.paths.is_empty(), args.besides(&["paths", "keep", "note"])) {
+        return Err(Failure::new(format!(
+            "{}: is none of paths, keep, note. Nothing was unlocked. Next: name the locks in paths, or nothing for all",
+            word(other)
+        )));
+    }
     if request.paths.is_empty() && !request.keep.is_empty() {
         let held = held(joined);
         return Err(Failure::new(format!(

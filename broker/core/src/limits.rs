@@ -133,7 +133,7 @@ pub const TOPICS_PER_SCOPE: usize = 1_000;
 pub const TOPICS_PER_PEER: usize = 64;
 /// Most targets that a message mentions.
 pub const MENTIONS: usize = 32;
-/// Most bytes of message bodies of a mesh.
+/// Most bytes of message bodies of a mesh, with the targets that they mention.
 pub const MESSAGE_BYTES: usize = 268_435_456;
 /// Most messages of a mesh.
 pub const MESSAGES: usize = 200_000;

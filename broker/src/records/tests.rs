@@ -83,7 +83,12 @@ fn as_of_format_1(record: Record) -> Record {
             (record.thread, record.paths) = (None, Vec::new());
             Record::Message(message)
         }
-        other => other,
+        same @ (Record::Entry(_)
+        | Record::Past(_)
+        | Record::Policy(_)
+        | Record::Waiter(_)
+        | Record::ReleaseRequest(_)
+        | Record::Touch(_)) => same,
     }
 }
 

@@ -54,21 +54,13 @@ fn describe(
         let waiters: Vec<_> = about.waiters.iter().map(|waiter| left(waiter.ticket)).collect();
         (state.revision(), about, locks, intents, waiters)
     };
-    // Of what is cut the rest was not read.
-    let contracts = about.intents.iter().filter_map(|(_, contract)| contract.as_ref());
-    let read = about.entries.iter().chain(contracts).filter(|entry| convert::is_shown_whole(entry));
-    mesh.reads.note_entries(caller.session, read);
     let intents = about.intents.iter().zip(intents);
-    Ok(pb::DescribePathResponse {
+    let waiters = about.waiters.iter().zip(waiters);
+    let mut answer = pb::DescribePathResponse {
         header: mesh.header(revision),
         path: path.to_string(),
         locks: about.locks.iter().zip(locks).map(|(lock, status)| locks::lock(lock, status)).collect(),
-        waiters: about
-            .waiters
-            .iter()
-            .zip(waiters)
-            .map(|(waiter, left)| locks::waiter(waiter, left))
-            .collect(),
+        waiters: waiters.map(|(waiter, left)| locks::waiter(waiter, left)).collect(),
         release_requests: about.release_requests.iter().map(|ask| locks::release_request(ask)).collect(),
         intents: intents.map(|((lock, text), status)| convert::intent(lock, status, text.as_ref())).collect(),
         entries: about.entries.iter().map(|entry| convert::entry(entry)).collect(),
@@ -76,7 +68,15 @@ fn describe(
         peers: about.peers.iter().map(|peer| mesh.peer(peer)).collect(),
         messages: about.messages.iter().map(|message| convert::message(message)).collect(),
         more: about.more.iter().map(|name| (*name).to_owned()).collect(),
-    })
+    };
+    convert::cut(&mut answer);
+    // What is left out was not read, nor a value whose end is.
+    let contracts =
+        about.intents.iter().take(answer.intents.len()).filter_map(|(_, contract)| contract.as_ref());
+    let entries = about.entries.iter().take(answer.entries.len());
+    let whole = entries.chain(contracts).filter(|entry| convert::is_shown_whole(entry));
+    mesh.reads.note_entries(caller.session.filter(|_| !request.peek), whole);
+    Ok(answer)
 }
 
 async fn touch(

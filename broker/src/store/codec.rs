@@ -259,6 +259,12 @@ pub(super) fn meta_of_format(format: u32) -> Vec<u8> {
     seal(&[META_KIND], Tag::of(&payload), &payload)
 }
 
+/// A meta record as brokers of format 1 have written it.
+#[cfg(test)]
+pub(super) fn meta_of_format_1() -> Vec<u8> {
+    tests::unhex(tests::META_V1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -266,7 +272,7 @@ mod tests {
     use super::*;
 
     // Bytes as brokers of format 1 have written them; they change with no later version.
-    const META_V1: &str = "01075aa0840101000000303132333435363738396162636465666120736563726574206f6620\
+    pub(super) const META_V1: &str = "01075aa0840101000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
     const META_V2: &str = "01d7cfa5000102000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
@@ -277,7 +283,7 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn unhex(text: &str) -> Vec<u8> {
+    pub(super) fn unhex(text: &str) -> Vec<u8> {
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
     }
 

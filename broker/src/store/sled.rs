@@ -298,6 +298,26 @@ impl SledStore {
     pub(super) fn break_sync(&mut self) {
         self.data = File::open("/dev/null").unwrap();
     }
+
+    /// The format that the store says it is of.
+    pub(crate) fn stored_format(&self) -> u32 {
+        let record = self.db.get([codec::META_KIND]).unwrap().unwrap();
+        codec::decode_meta(&record).unwrap().1
+    }
+
+    /// Leaves a store with these records as a broker of format 1 would have.
+    pub(crate) fn leave_format_1(dir: &Path, records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+        let directory = Directory::take(dir).unwrap();
+        let db = open_sled(dir).unwrap();
+        db.insert([codec::META_KIND], codec::meta_of_format_1()).unwrap();
+        for (key, value) in records {
+            for (name, record) in codec::encode(&key, &value) {
+                db.insert(name, record).unwrap();
+            }
+        }
+        db.flush().unwrap();
+        drop((db, directory));
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! inputs, ends its turn and puts the clock forward.
 
 mod commits;
+mod formats;
 mod history;
 mod liveness;
 mod restarts;

@@ -13,8 +13,12 @@ use crate::{ClientError, request_id};
 
 /// Longest wait that the broker takes; a longer one is made of several.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// How long the broker waits when it is not told.
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 /// Least time between two calls that end without having waited.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long after its deadline a request that waits may be answered. One that was repeated begins its time anew.
+const LATE: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Takes locks, all or none, waiting up to `patience` in the broker's queue, which is fair.
@@ -31,7 +35,16 @@ impl Session {
             request.wait = (!wait.is_zero()).then_some(wait).and_then(|wait| wait.try_into().ok());
             request.request_id = request_id();
             let begun = Instant::now();
-            let verdict = self.acquire(request.clone()).await?;
+            let asked = self.acquire(request.clone());
+            let verdict = if wait.is_zero() {
+                asked.await?
+            } else {
+                match tokio::time::timeout_at(begun + wait + LATE, asked).await {
+                    Ok(verdict) => verdict?,
+                    // What is in the way is told without waiting.
+                    Err(_) => continue,
+                }
+            };
             if matches!(verdict, Acquired::Granted(_)) || Instant::now() >= deadline {
                 return Ok(verdict);
             }
@@ -48,10 +61,10 @@ impl Session {
         if message.request_id.is_empty() {
             message.request_id = request_id();
         }
-        let wait = request.wait.map_or(Ok(DEFAULT_WAIT), TryInto::try_into).unwrap_or_default();
+        let patience = Patience::of(request.wait);
         self.shared
-            .call_waiting(wait, |client| {
-                let request = request.clone();
+            .call_waiting(patience.whole, |client| {
+                let request = AskRequest { wait: patience.left(), ..request.clone() };
                 async move { client.messages().ask(request).await }
             })
             .await
@@ -59,15 +72,35 @@ impl Session {
 
     /// Waits until one of the conditions holds, or the time is over; empty `scope` means the session's.
     pub async fn wait(&self, request: WaitRequest) -> Result<WaitResponse, ClientError> {
-        let wait = request.timeout.map_or(Ok(DEFAULT_WAIT), TryInto::try_into).unwrap_or_default();
+        let patience = Patience::of(request.timeout);
         self.shared
-            .call_waiting(wait, |client| {
-                let request = request.clone();
+            .call_waiting(patience.whole, |client| {
+                let request = WaitRequest { timeout: patience.left(), ..request.clone() };
                 async move { client.events().wait(request).await }
             })
             .await
     }
 }
 
-/// How long the broker waits when it is not told.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+/// How long a caller is willing to wait, in all tries together.
+struct Patience {
+    asked: Option<prost_types::Duration>,
+    whole: Duration,
+    begun: Instant,
+}
+
+impl Patience {
+    /// As a request asks for it.
+    fn of(asked: Option<prost_types::Duration>) -> Self {
+        let whole = asked.map_or(Ok(DEFAULT_WAIT), TryInto::try_into).unwrap_or_default();
+        Self { asked, whole, begun: Instant::now() }
+    }
+
+    /// What a try may still wait, to the second: of the first one, what was asked for.
+    fn left(&self) -> Option<prost_types::Duration> {
+        match self.begun.elapsed().as_secs() {
+            0 => self.asked,
+            waited => self.whole.saturating_sub(Duration::from_secs(waited)).try_into().ok(),
+        }
+    }
+}

@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// Questions, and waits for a condition, as they came.
     pub(crate) asks: Mutex<Vec<AskRequest>>,
     pub(crate) waits: Mutex<Vec<WaitRequest>>,
+    /// Whether these get no answer.
+    pub(crate) hangs: Mutex<bool>,
     pub(crate) sessions: Mutex<Vec<String>>,
     pub(crate) joins: Mutex<Vec<JoinRequest>>,
     /// Answers to the next Puts, before they succeed; `None` means to hang.
@@ -116,6 +118,7 @@ impl State {
             loses_place: Mutex::default(),
             asks: Mutex::default(),
             waits: Mutex::default(),
+            hangs: Mutex::default(),
             sessions: Mutex::default(),
             joins: Mutex::default(),
             script: Mutex::default(),
@@ -123,6 +126,12 @@ impl State {
             watches: watch::Sender::default(),
             watch_requests: Mutex::default(),
         })
+    }
+
+    async fn hang(&self) {
+        if *self.hangs.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn header(&self) -> Option<ResponseHeader> {
@@ -387,6 +396,7 @@ impl MessageService for State {
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
         let request = request.into_inner();
         self.asks.lock().unwrap().push(request);
+        self.hang().await;
         let reply = Message { body: "yes".into(), ..Message::default() };
         Ok(Response::new(AskResponse { header: self.header(), sent: None, reply: Some(reply) }))
     }
@@ -461,6 +471,7 @@ impl EventService for State {
 
     async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
         self.waits.lock().unwrap().push(request.into_inner());
+        self.hang().await;
         Ok(Response::new(WaitResponse { header: self.header(), met: true, ..WaitResponse::default() }))
     }
 

@@ -1,5 +1,6 @@
 //! Sessions: staying alive, joining again, waiting for locks.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use mesh_client::proto::{AcquireLocksRequest, AskRequest, PutRequest, WaitRequest};
@@ -248,6 +249,65 @@ async fn asking_and_waiting_are_one_call_each() {
     assert!(!asked.message.unwrap().request_id.is_empty(), "a repeat is known as one");
     assert!(session.wait(WaitRequest { timeout: wait, ..WaitRequest::default() }).await.unwrap().met);
     assert_eq!(fake.state.waits.lock().unwrap()[0].timeout, wait);
+}
+
+/// Waits until that many requests have come, and returns them.
+async fn arrived<T: Clone>(requests: &Mutex<Vec<T>>, count: usize) -> Vec<T> {
+    let all = async {
+        while requests.lock().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all).await.unwrap();
+    requests.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_wait_that_breaks_off_goes_on_for_what_is_left_of_its_time() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    *fake.state.hangs.lock().unwrap() = true;
+    let time = Duration::from_secs(60).try_into().ok();
+    let asking = tokio::spawn({
+        let session = session.clone();
+        async move { session.ask(AskRequest { wait: time, ..AskRequest::default() }).await }
+    });
+    let waiting = tokio::spawn({
+        let session = session.clone();
+        async move { session.wait(WaitRequest { timeout: time, ..WaitRequest::default() }).await }
+    });
+    arrived(&fake.state.asks, 1).await;
+    arrived(&fake.state.waits, 1).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    fake.kill();
+    *fake.state.hangs.lock().unwrap() = false;
+    fake.start();
+    assert!(asking.await.unwrap().is_ok() && waiting.await.unwrap().unwrap().met);
+    let spans = |asked: Option<prost_types::Duration>| Duration::try_from(asked.unwrap()).unwrap();
+    let (asks, waits) = (arrived(&fake.state.asks, 2).await, arrived(&fake.state.waits, 2).await);
+    let left = [spans(asks[1].wait), spans(waits[1].timeout)];
+    assert!(left.iter().all(|left| *left <= Duration::from_secs(59)), "{left:?}");
+    let id = |ask: &AskRequest| ask.message.clone().unwrap().request_id;
+    assert_eq!(id(&asks[0]), id(&asks[1]), "the message is sent once");
+}
+
+#[tokio::test]
+async fn a_waiting_acquire_that_breaks_off_does_not_begin_its_time_again() {
+    let fake = Fake::running();
+    let session = joined(&fake, Liveness::Unattended).await;
+    fake.state.locks.lock().unwrap().insert("src/a.rs".into(), "blue-owl".into());
+    let begun = std::time::Instant::now();
+    let waiting = tokio::spawn({
+        let session = session.clone();
+        async move { session.acquire_wait(locks("src/a.rs"), Duration::from_secs(3)).await }
+    });
+    acquires(&fake, 1).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    fake.kill();
+    fake.start();
+    let refused = waiting.await.unwrap().unwrap();
+    assert!(matches!(refused, Acquired::Refused(conflicts) if conflicts[0].path == "src/a.rs"));
+    assert!(begun.elapsed() < Duration::from_millis(5_200), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

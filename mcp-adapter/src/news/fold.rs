@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::requests::Requests;
 use super::{NAMED, Reached};
 use crate::mail::Letters;
+use crate::memory::Seen;
 use crate::render::{duration, quoted, word, words};
 
 /// Unread messages remembered one by one; older ones are only counted.
@@ -69,6 +70,8 @@ pub(crate) struct News {
     pub(crate) replaced: bool,
     /// Messages that may be answered.
     pub(crate) letters: Letters,
+    /// Entries that were shown.
+    pub(crate) seen: Seen,
 }
 
 impl News {
@@ -148,7 +151,7 @@ impl News {
             gone.push(path.clone());
             match &why {
                 Some(why) => self.lose(path.clone(), why),
-                None => drop(self.locks.remove(path)),
+                None => self.released(std::slice::from_ref(path)),
             }
         }
         if !gone.is_empty() {
@@ -190,6 +193,7 @@ impl News {
 
     /// Own locks that were given up.
     pub(crate) fn released(&mut self, paths: &[String]) {
+        self.requests.holds(&self.locks);
         for path in paths {
             self.locks.remove(path);
         }

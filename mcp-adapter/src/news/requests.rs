@@ -26,9 +26,18 @@ pub(super) struct Requests {
     /// Those to this peer, by id, and whether the agent knows.
     open: BTreeMap<u64, (ReleaseRequest, bool)>,
     over: BTreeSet<u64>,
-    /// Answers to own requests with their revision, and how many more there were.
-    answers: VecDeque<(u64, LockReleaseAnswered)>,
+    /// Answers to own requests, and how many more there were.
+    answers: VecDeque<Told>,
     skipped: usize,
+}
+
+/// An answer to an own request.
+#[derive(Debug)]
+struct Told {
+    revision: u64,
+    answer: LockReleaseAnswered,
+    /// Whether what was asked for was had since, even if it is given up by now.
+    granted: bool,
 }
 
 impl Requests {
@@ -104,7 +113,16 @@ impl Requests {
         {
             paths.truncate(PATHS);
         }
-        self.answers.push_back((revision, answer));
+        self.answers.push_back(Told { revision, answer, granted: false });
+    }
+
+    /// Own locks as they are: an answer need not send the agent for what it has.
+    pub(super) fn holds(&mut self, locks: &BTreeMap<String, Held>) {
+        for told in &mut self.answers {
+            let paths = told.answer.request.as_ref().map_or(&[][..], |request| &request.paths);
+            let held = |path| locks.get(path).is_some_and(|held: &Held| held.token >= told.revision);
+            told.granted |= !paths.is_empty() && paths.iter().all(held);
+        }
     }
 
     /// Lines for the footer. What was asked for and is held by now needs no word, unless there is one.
@@ -120,11 +138,10 @@ impl Requests {
         if new.len() > NAMED {
             _ = write!(out, "\n[mesh] {} more ask for locks of yours: mesh_status", new.len() - NAMED);
         }
-        for (revision, answer) in self.answers.drain(..) {
+        self.holds(locks);
+        for Told { answer, granted, .. } in self.answers.drain(..) {
             let nothing = ReleaseRequest::default();
             let request = answer.request.as_ref().unwrap_or(&nothing);
-            let held = |path| locks.get(path).is_some_and(|held: &Held| held.token >= revision);
-            let granted = !request.paths.is_empty() && request.paths.iter().all(held);
             if granted && answer.note.is_empty() {
                 continue;
             }
@@ -282,6 +299,9 @@ mod tests {
         requests.answered(11, &answer(ReleaseAnswer::Release, ""));
         requests.answered(11, &answer(ReleaseAnswer::Narrow, "go on"));
         assert_eq!(footer(&mut requests, &locks), "\n[mesh] fox narrowed src/ to src/b.rs: \"go on\"");
+        requests.answered(11, &answer(ReleaseAnswer::Release, ""));
+        requests.holds(&locks);
+        assert_eq!(footer(&mut requests, &BTreeMap::new()), "", "what was had since is given up by now");
         (0..ANSWERS + 2).for_each(|_| requests.answered(12, &answer(ReleaseAnswer::Keep, "")));
         let text = footer(&mut requests, &locks);
         assert_eq!(text.lines().count(), ANSWERS + 2);

@@ -213,13 +213,16 @@ async fn they_remember(fox: &mut Agent, owl: &mut Agent) {
         assert_holds(&fox.does("mesh_recall", how).await, &["plan version 2 by owl", "> second thoughts"]);
     }
     let about = fox.does("mesh_recall", json!({"path": "src/auth.rs"})).await;
-    assert_holds(&about, &["note: plan version 2 by owl, ", ": \"second thoughts\""]);
+    assert_holds(&about, &["remembered: plan version 2 by owl, ", ": \"second thoughts\""]);
     assert_eq!(fox.does("mesh_remember", mine(2)).await, "remembered plan version 3");
     let stale = owl.fails("mesh_remember", json!({"key": "plan", "value": "", "version": 2})).await;
     assert_holds(&stale, &["at version 3 by fox", "yours: forget it\nNext: "]);
     let gone = owl.does("mesh_remember", json!({"key": "plan", "value": "", "version": 3})).await;
     assert_eq!(gone, "forgot plan");
-    assert_eq!(fox.does("mesh_recall", json!({"key": "plan"})).await, "nothing is remembered under plan");
+    assert_eq!(
+        fox.does("mesh_recall", json!({"key": "plan"})).await,
+        "nothing is remembered under plan. Next: mesh_recall with prefix or query"
+    );
 }
 
 async fn they_collide(fox: &mut Agent, owl: &mut Agent) {

@@ -100,9 +100,8 @@ impl State {
         for lock in self.locks.overlapping(scope, target) {
             if is_subject(&lock) {
                 found.insert((&lock.target, &lock.holder), lock);
-            } else {
-                grants.entry(&lock.holder).or_default().insert(lock.token);
             }
+            grants.entry(&lock.holder).or_default().insert(lock.token);
         }
         for (holder, tokens) in grants {
             let holder = PeerKey { scope: scope.clone(), name: holder.clone() };

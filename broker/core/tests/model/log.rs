@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mesh_core::event::Event;
 use mesh_core::id::{ScopeId, SessionId};
 use mesh_core::record::LogRecord;
-use mesh_core::revision::{FencingToken, Revision, Sequence};
+use mesh_core::revision::{FencingToken, Revision, Sequence, Ticket};
 use mesh_core::target::Target;
 
 use crate::world;
@@ -18,10 +18,13 @@ pub(crate) struct Checker {
     /// Sessions that have joined, and whether they have left.
     sessions: BTreeMap<SessionId, bool>,
     grants: Vec<(ScopeId, Target, FencingToken)>,
+    /// Requests that have begun to wait, and whether they have ended.
+    tickets: BTreeMap<Ticket, bool>,
 }
 
 impl Checker {
-    pub(crate) fn append(&mut self, log: &LogRecord) {
+    /// Takes the next item in, as it is read back.
+    pub(crate) fn append(&mut self, log: &LogRecord) -> LogRecord {
         assert_eq!(log.revision, self.head.next(), "revisions rise by one");
         self.head = log.revision;
         let (sequence, last) = self.heads.get(&log.scope).copied().unwrap_or_default();
@@ -35,6 +38,8 @@ impl Checker {
         for event in &log.events {
             self.note(event, log);
         }
+        let bytes = postcard::to_allocvec(log).expect("a log item that can be stored");
+        postcard::from_bytes(&bytes).expect("a log item that can be read")
     }
 
     /// How many sessions have joined and not left.
@@ -51,9 +56,18 @@ impl Checker {
             Event::PeerLeft { session, .. } => {
                 assert_eq!(self.sessions.insert(*session, true), Some(false), "a session leaves once");
             }
-            Event::FileLocked { locks } => {
+            Event::LockQueued { waiter, .. } => {
+                assert_eq!(waiter.ticket.0, log.revision, "the ticket is the revision of the request");
+                assert_eq!(self.tickets.insert(waiter.ticket, false), None, "a request waits once");
+            }
+            Event::LockWaitEnded { ticket, .. } => self.end_wait(*ticket),
+            Event::FileLocked { locks, ticket } => {
+                if let Some(ticket) = ticket {
+                    self.end_wait(*ticket);
+                }
                 for lock in locks {
                     assert_eq!(lock.token.0, log.revision, "the token is the revision of the grant");
+                    assert!(lock.ticket.is_none() || lock.ticket == *ticket);
                     let earlier = self.grants.iter().filter(|(scope, target, _)| {
                         *scope == lock.scope && world::overlap(target, &lock.target)
                     });
@@ -67,7 +81,16 @@ impl Checker {
             | Event::StateChanged { .. }
             | Event::StateDeleted { .. }
             | Event::FileUnlocked { .. }
-            | Event::MessageSent { .. } => {}
+            | Event::MessageSent { .. }
+            | Event::LockReleaseRequested { .. }
+            | Event::LockReleaseAnswered { .. }
+            | Event::FileTouched { .. }
+            | Event::ContractChanged { .. }
+            | Event::PolicyChanged { .. } => {}
         }
+    }
+
+    fn end_wait(&mut self, ticket: Ticket) {
+        assert_eq!(self.tickets.insert(ticket, true), Some(false), "a wait ends once");
     }
 }

@@ -225,3 +225,18 @@ pub(crate) fn conflict(conflict: Conflict) -> pb::LockConflict {
 pub(crate) fn lock_size(lock: &LockRecord) -> usize {
     lock.target.as_str().len() + lock.reason.len() + lock.scope.as_str().len() + 192
 }
+
+/// Roughly how many bytes a request that waits takes in an answer.
+pub(crate) fn waiter_size(waiter: &WaiterRecord) -> usize {
+    targets_size(&waiter.targets) + waiter.reason.len() + waiter.scope.as_str().len() + 192
+}
+
+/// Roughly how many bytes a request to make way takes in an answer.
+pub(crate) fn release_request_size(request: &ReleaseRequestRecord) -> usize {
+    let targets = targets_size(&request.wanted) + targets_size(&request.locks);
+    targets + request.reason.len() + request.scope.as_str().len() + 192
+}
+
+fn targets_size(targets: &[Target]) -> usize {
+    targets.iter().map(|target| target.as_str().len() + 4).sum()
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mesh_core::limits;
 use mesh_core::record::{EntryRecord, LockRecord, MessageRecord, TouchRecord};
 use mesh_proto::v1 as pb;
+use prost::Message;
 
 use super::locks::{LockStatus, lock};
 use super::{entries, messages, timestamp};
@@ -41,6 +42,34 @@ pub(crate) fn is_shown_whole(entry: &EntryRecord) -> bool {
 fn shown(text: &str) -> usize {
     let most = text.len().min(limits::ABOUT_BYTES);
     (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+}
+
+/// Cuts each list to about as much as a page holds, and says so.
+pub(crate) fn cut(answer: &mut pb::DescribePathResponse) {
+    let more = &mut answer.more;
+    fit(&mut answer.locks, "locks", more);
+    fit(&mut answer.waiters, "waiters", more);
+    fit(&mut answer.release_requests, "release_requests", more);
+    fit(&mut answer.intents, "intents", more);
+    fit(&mut answer.entries, "entries", more);
+    fit(&mut answer.activity, "activity", more);
+    fit(&mut answer.peers, "peers", more);
+    fit(&mut answer.messages, "messages", more);
+}
+
+fn fit(items: &mut Vec<impl Message>, name: &str, more: &mut Vec<String>) {
+    let mut bytes = 0;
+    let fits = items.iter().take_while(|item| {
+        bytes += item.encoded_len();
+        bytes <= limits::PAGE_BYTES
+    });
+    let fitting = fits.count();
+    if fitting < items.len() {
+        items.truncate(fitting);
+        if more.iter().all(|known| known != name) {
+            more.push(name.to_owned());
+        }
+    }
 }
 
 /// What a peer has done to a file.

@@ -56,6 +56,7 @@ pub(super) async fn list(
 ) -> Result<pb::ListEventsResponse, Refusal> {
     let filter = Filter::parse(&request.scopes, request.filter)?;
     let wait = span("wait", request.wait, (Millis::ZERO, limits::WAIT))?.unwrap_or_default();
+    let _place = (wait > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
     let page = Page::new(request.limit);
     let (page, next) = match start(mesh, request.start_revision, &request.incarnation)? {
         None if wait > Millis::ZERO => return Err(refuse_field("wait", "needs a start_revision")),

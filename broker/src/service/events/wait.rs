@@ -121,16 +121,19 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
-    /// What holds now, with the place of its condition; the first of several.
+    /// What holds now, with the place of its condition; the first of several. What does is in the answer.
     fn look(&mut self) -> Result<(Revision, Option<(usize, Met)>), Refusal> {
         let state = self.mesh.view.read();
-        self.vigil.peer(&state)?;
+        let peer = self.vigil.peer(&state)?;
         let met = self.conditions.iter().enumerate().find_map(|(at, condition)| {
             let event = || self.event.as_ref().filter(|(place, _)| *place == at);
             let happened = || event().map(|(_, batch)| Met::Event(Box::new(batch.clone())));
             let met = self.holds(&state, condition).or_else(happened)?;
             Some((at, met))
         });
+        if let (Some((_, Met::Reply(reply))), Some(peer)) = (&met, peer) {
+            self.mesh.shown.note(&state, peer, std::slice::from_ref(reply));
+        }
         Ok((state.revision(), met))
     }
 

@@ -150,7 +150,7 @@ impl Watcher {
     }
 
     fn state(&mut self, mut snapshot: Snapshot) -> pb::WatchResponse {
-        let Some(item) = snapshot.next(&self.mesh) else {
+        let Some(item) = snapshot.next(&self.mesh, self.session) else {
             return self.item(self.looked_at, Payload::InitialStateEnd(pb::InitialStateEnd {}));
         };
         self.stage = Stage::State(snapshot);
@@ -214,14 +214,17 @@ impl Snapshot {
         Self { peers: peers.into_iter(), locks: locks.into_iter(), entries: entries.into_iter() }
     }
 
-    fn next(&mut self, mesh: &Mesh) -> Option<Item> {
+    /// The next record to send; an entry that is sent to a session was read by it.
+    fn next(&mut self, mesh: &Mesh, session: Option<SessionId>) -> Option<Item> {
         if let Some(peer) = self.peers.next() {
             return Some(Item::Peer(mesh.peer(&peer)));
         }
         if let Some((lock, status)) = self.locks.next() {
             return Some(Item::Lock(locks::lock(&lock, status)));
         }
-        self.entries.next().map(|entry| Item::Entry(entries::entry(&entry)))
+        let entry = self.entries.next()?;
+        mesh.reads.note_entries(session, [&entry]);
+        Some(Item::Entry(entries::entry(&entry)))
     }
 }
 

@@ -88,11 +88,13 @@ pub(super) fn list_waiters(
         let wanted = state.locks.waiters(&scope).filter(|waiter| {
             path.as_ref().is_none_or(|path| waiter.targets.iter().any(|target| target.intersects(path)))
         });
-        let with_time_left = wanted.take(limits::WAITERS_PER_SCOPE).map(|waiter| {
+        let with_time_left = wanted.map(|waiter| {
             let remaining = state.remaining(&Due::Waiter(waiter.ticket), now).unwrap_or_default();
             (waiter.clone(), remaining)
         });
-        (state.revision(), with_time_left.collect::<Vec<_>>())
+        let (waiters, _) = PageSize::of(limits::WAITERS_PER_SCOPE)
+            .fill(with_time_left, |(waiter, _)| convert::waiter_size(waiter));
+        (state.revision(), waiters)
     };
     Ok(pb::ListLockWaitersResponse {
         header: mesh.header(revision),
@@ -114,7 +116,9 @@ pub(super) fn list_release_requests(
             holder.as_ref().is_none_or(|holder| request.holder == *holder)
                 && from.as_ref().is_none_or(|from| request.from == *from)
         });
-        (state.revision(), wanted.take(limits::PAGE).cloned().collect::<Vec<_>>())
+        let (requests, _) = PageSize::of(limits::PAGE)
+            .fill(wanted.cloned(), |request| convert::release_request_size(request));
+        (state.revision(), requests)
     };
     Ok(pb::ListReleaseRequestsResponse {
         header: mesh.header(revision),

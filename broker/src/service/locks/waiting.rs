@@ -65,16 +65,16 @@ pub(super) async fn acquire(
         };
         waited = Some(ticket);
         let fate = fate(mesh, session, ticket, &acquire.targets).await;
+        if let Ok(Fate::Torn) = fate {
+            // All or none: what is left of a grant that did not last goes back.
+            give_back(mesh, session, Command::Abandon { ticket }).await;
+        }
         claim.settle();
         match fate? {
             Fate::Granted(revision, locks) => {
                 return Ok(Answer { revision, outcome: Outcome::Granted { locks }, ticket: waited });
             }
-            Fate::Over => {}
-            // All or none: what is left of a grant that did not last goes back.
-            Fate::Torn => {
-                mesh.submit(Some(session), RequestKey::default(), Command::Abandon { ticket }).await?;
-            }
+            Fate::Over | Fate::Torn => {}
         }
         acquire.wait = Millis(wait.0.saturating_sub(mesh.clock.at().since(asked).0));
     }
@@ -175,13 +175,17 @@ impl Drop for Claim {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(give_back(self.mesh.clone(), self.session, command, self.place.clone()));
+            let (mesh, session, place) = (self.mesh.clone(), self.session, self.place.take());
+            runtime.spawn(async move {
+                give_back(&mesh, session, command).await;
+                drop(place);
+            });
         }
     }
 }
 
-/// Gives something back for a caller that is gone; as many of these run at most as there may be calls that wait.
-async fn give_back(mesh: Mesh, session: SessionId, command: Command, place: Option<Arc<OpenWait>>) {
+/// Gives something back that no caller has; as many of these run at most as there may be calls that wait.
+async fn give_back(mesh: &Mesh, session: SessionId, command: Command) {
     loop {
         match mesh.submit(Some(session), RequestKey::default(), command.clone()).await {
             Err(Refusal::Overloaded) => sleep(RETRY_DELAY).await,
@@ -193,7 +197,6 @@ async fn give_back(mesh: Mesh, session: SessionId, command: Command, place: Opti
             }
         }
     }
-    drop(place);
 }
 
 impl Mesh {

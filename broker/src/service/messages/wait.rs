@@ -5,6 +5,7 @@ use std::time::Duration;
 use mesh_core::id::SessionId;
 use mesh_core::record::LogRecord;
 use mesh_core::time::Millis;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use crate::events::{ReadError, Subscription};
@@ -53,6 +54,7 @@ impl<'a> Waiting<'a> {
         is_of_interest: impl Fn(&LogRecord) -> bool,
     ) -> Result<Woken, Refusal> {
         loop {
+            consume_budget().await;
             tokio::select! {
                 biased;
                 () = self.mesh.shutdown.cancelled() => return Err(Refusal::Draining),

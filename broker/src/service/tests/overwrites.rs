@@ -2,6 +2,7 @@
 
 use pb::operation::Operation as Op;
 use pb::precondition::Condition;
+use pb::watch_response::Payload;
 
 use super::*;
 
@@ -42,7 +43,7 @@ async fn a_value_of_another_peer_is_not_overwritten_unread_and_the_refusal_shows
 #[tokio::test]
 async fn whatever_shows_a_value_lets_it_be_overwritten() {
     type Reading = fn(&Caller) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>>;
-    let readings: [(&str, Reading); 5] = [
+    let readings: [(&str, Reading); 6] = [
         ("Get", |lynx| {
             Box::pin(async move {
                 lynx.read("k").await;
@@ -69,6 +70,16 @@ async fn whatever_shows_a_value_lets_it_be_overwritten() {
             Box::pin(async move {
                 let request = pb::ListVersionsRequest { key: "k".into(), ..Default::default() };
                 lynx.state().list_versions(request).await.unwrap();
+            })
+        }),
+        ("the initial state of a Watch", |lynx| {
+            Box::pin(async move {
+                let request = pb::WatchRequest { send_initial_state: true, ..Default::default() };
+                let mut stream = lynx.events().watch(request).await.unwrap().into_inner();
+                let mut payload = None;
+                while !matches!(payload, Some(Payload::InitialStateEnd(_))) {
+                    payload = soon(stream.message()).await.unwrap().unwrap().payload;
+                }
             })
         }),
     ];

@@ -151,3 +151,20 @@ async fn a_report_of_touches_is_bounded() {
     assert_eq!(field(fox.paths().touch_files(long).await), "branch");
     assert_eq!(reason(touch(&broker.nobody(), &[("a.rs", edit)]).await), "SESSION_REQUIRED");
 }
+
+#[tokio::test]
+async fn a_list_that_is_too_large_for_an_answer_is_cut_and_said_to_be() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let files: Vec<String> = (0..100).map(|n| format!("src/{}/{n:02}", "x".repeat(1_000))).collect();
+    for n in 0..12 {
+        let info = Some(pb::PeerInfo { files: files.clone(), ..Default::default() });
+        let name = format!("owl-{n}");
+        let join = pb::JoinRequest { scope: SCOPE.into(), name, info, ..Default::default() };
+        broker.nobody().peers().join(join).await.unwrap();
+    }
+    let request = pb::DescribePathRequest { path: "src/".into(), limit: 100, ..Default::default() };
+    let known = fox.paths().describe_path(request).await.unwrap().into_inner();
+    assert!((5..12).contains(&known.peers.len()), "{}", known.peers.len());
+    assert_eq!(known.more, ["peers"]);
+}

@@ -151,6 +151,9 @@ async fn a_reply_is_waited_for_by_the_sender_alone() {
     lynx.messages().send(answer).await.unwrap();
     let (_, Some(By::Reply(shown))) = met(task).await else { panic!("a reply") };
     assert_eq!((shown.body.as_str(), shown.reply_to), ("because", id));
+    let asked = pb::GetReceiptsRequest { message_id: shown.message_id };
+    let known = lynx.messages().get_receipts(asked).await.unwrap().into_inner();
+    assert_eq!(known.deliveries[0].status(), pb::DeliveryStatus::Delivered, "it was in the answer");
 }
 
 #[tokio::test]

@@ -370,6 +370,10 @@ async fn there_are_only_so_many_calls_that_wait() {
     let conditions = vec![pb::WaitCondition { condition }];
     let wait = pb::WaitRequest { conditions, ..Default::default() };
     assert_eq!(reason(fox.events().wait(wait.clone()).await), "LIMIT_REACHED");
+    let events = pb::ListEventsRequest { start_revision: 1, wait: seconds(60), ..Default::default() };
+    assert_eq!(reason(fox.events().list_events(events.clone()).await), "LIMIT_REACHED");
+    let at_once = pb::ListEventsRequest { wait: None, ..events };
+    fox.events().list_events(at_once).await.unwrap();
     fox.lock(&["a"]).await;
     let now = pb::WaitRequest { timeout: seconds(0), ..wait };
     assert!(!fox.events().wait(now).await.unwrap().into_inner().met, "who does not wait is not counted");
@@ -397,4 +401,55 @@ async fn requests_that_wait_are_listed_by_what_they_want() {
     assert_eq!(lynx.locks().list_lock_waiters(list("c")).await.unwrap().into_inner().waiters, []);
     assert_eq!(field(lynx.locks().list_lock_waiters(list("../c")).await), "path");
     assert_eq!(field(broker.nobody().locks().list_lock_waiters(list("")).await), "scope");
+}
+
+#[tokio::test]
+async fn a_list_of_requests_that_want_much_is_cut_to_what_an_answer_holds() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    fox.lock(&["a"]).await;
+    let long = |n: usize| format!("{}/{n}", "x".repeat(250)).repeat(4);
+    let wanted: Vec<String> = std::iter::once("a".to_owned()).chain((0..31).map(long)).collect();
+    let mut waiting = Vec::new();
+    for name in ["bold-lynx", "calm-owl", "dark-elk"] {
+        let peer = broker.join(name).await;
+        for _ in 0..mesh_core::limits::WAITERS_PER_PEER {
+            let request = pb::AcquireLocksRequest { paths: wanted.clone(), ..request(&[], "") };
+            waiting.push(tokio::spawn(call(&peer, request)));
+        }
+    }
+    let all = waiting.len();
+    soon(async {
+        while broker.mesh.view.read().locks.waiters(&mesh_core::id::ScopeId::parse(SCOPE).unwrap()).count()
+            < all
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let list = pb::ListLockWaitersRequest { scope: SCOPE.into(), ..Default::default() };
+    let answer = broker.nobody().locks().list_lock_waiters(list).await.unwrap().into_inner();
+    assert!((20..all).contains(&answer.waiters.len()), "{} of {all}", answer.waiters.len());
+    assert!(answer.encoded_len() <= mesh_core::limits::PAGE_BYTES + 50_000, "{}", answer.encoded_len());
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_peer_that_waits_twice_for_the_same_gets_it_in_both_calls() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    lynx.lock(&["own"]).await;
+    let mut first = call(&lynx, request(&["a", "own"], ""));
+    queued(&broker, &mut first, &["bold-lynx"]).await;
+    let mut second = call(&lynx, request(&["own", "a"], ""));
+    queued(&broker, &mut second, &["bold-lynx", "bold-lynx"]).await;
+    release(&fox).await;
+    let (first, second) = soon(async { tokio::join!(first, second) }).await;
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((paths(&first), paths(&second)), (vec!["a", "own"], vec!["own", "a"]));
+    assert_eq!(first.locks[0].fencing_token, second.locks[1].fencing_token, "one lock");
+    assert_eq!(broker.mesh.waits.count(), 0);
+    assert_eq!(queue(&broker).await, [""; 0]);
 }

@@ -159,9 +159,9 @@ fn a_request_is_weighed_anew_after_the_commit_that_makes_room_for_it() {
         answers.push(bench.submit(by(ann, put(&format!("a{n}"), long.clone()))));
     }
     // Cheap while what it replaces is not stored yet, and dear once it is: it is what overfills the commit.
-    let replace = |n: usize| match put(&format!("a{n}"), "short") {
-        Command::Put(put) => Operation::Put(put),
-        other => panic!("{other:?}"),
+    let replace = |n: usize| {
+        let Command::Put(put) = put(&format!("a{n}"), "short") else { panic!("it is a Put") };
+        Operation::Put(put)
     };
     let replacements = Transact { scope: None, operations: (0..4).map(replace).collect() };
     answers.push(bench.submit(by(ann, Command::Transact(replacements))));

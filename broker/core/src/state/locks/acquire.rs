@@ -218,7 +218,11 @@ impl State {
             let obstacle = Obstacle::Lock { lock: lock.clone(), lingering };
             Conflict { target: target.clone(), obstacle, remaining, holder_focus: doing(&lock.holder) }
         });
-        let waiters = outlook.waiters_in_the_way(wish).map(|(target, waiter)| {
+        // A request is found once for each of its targets that overlaps.
+        let mut shown = BTreeSet::new();
+        let waiters = outlook.waiters_in_the_way(wish);
+        let waiters = waiters.filter(|(target, waiter)| shown.insert((*target, waiter.ticket)));
+        let waiters = waiters.map(|(target, waiter)| {
             let remaining = self.remaining(&Due::Waiter(waiter.ticket), now).unwrap_or_default();
             let obstacle = Obstacle::Waiter(waiter.clone());
             Conflict { target: target.clone(), obstacle, remaining, holder_focus: doing(&waiter.peer) }

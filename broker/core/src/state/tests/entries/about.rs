@@ -133,6 +133,15 @@ fn of_a_subject_the_intents_are_the_locks_that_overlap_it() {
 }
 
 #[test]
+fn of_a_subject_those_that_were_locked_with_it_are_intents_too() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.lock(ann, LockMode::Exclusive, &["api:billing/v2", "task:one"]);
+    mesh.lock(ann, LockMode::Exclusive, &["task:elsewhere"]);
+    assert_eq!(intents(&mesh.about("api:billing", None, 20)), ["api:billing/v2 ann", "task:one ann"]);
+}
+
+#[test]
 fn messages_that_mention_it_are_for_all_or_concern_the_reader() {
     let mut mesh = Mesh::default();
     let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));

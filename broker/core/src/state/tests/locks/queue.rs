@@ -71,6 +71,25 @@ fn a_request_that_waits_is_told_with_those_it_waits_for() {
 }
 
 #[test]
+fn a_request_in_the_way_of_a_target_is_shown_once_however_much_of_it_is_wanted() {
+    let mut mesh = Mesh::default();
+    let (ann, bob, cid) = (mesh.join("ann"), mesh.join("bob"), mesh.join("cid"));
+    mesh.lock(ann, Exclusive, &["b"]);
+    let ticket = queued(mesh.wait(bob, Exclusive, &["src/a", "src/b", "b"]));
+    let Outcome::Conflicts(conflicts) = mesh.lock(cid, Exclusive, &["src/", "src/a"]) else {
+        panic!("granted")
+    };
+    let shown: Vec<_> = conflicts
+        .iter()
+        .map(|conflict| match &conflict.obstacle {
+            Obstacle::Waiter(waiter) => (conflict.target.to_string(), waiter.ticket),
+            Obstacle::Lock { lock, .. } => panic!("{lock:?}"),
+        })
+        .collect();
+    assert_eq!(shown, [("src/".to_owned(), ticket), ("src/a".to_owned(), ticket)]);
+}
+
+#[test]
 fn compatible_requests_pass_and_writers_do_not_starve() {
     // What ann holds, what bob waits for, and whether cid, who holds nothing, is granted something at once.
     let table = [

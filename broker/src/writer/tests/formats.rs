@@ -1,0 +1,80 @@
+//! A store that an earlier broker has left is taken over as it is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use mesh_core::id::SessionId;
+use mesh_core::revision::Revision;
+use uuid::Uuid;
+
+use super::{by, key, name, put, scope, target};
+use crate::store::{Identity, STORE_FORMAT, Secret, SledOptions, SledStore};
+use crate::writer::{self, Started, WriterConfig};
+
+/// Records of format 1: name, key and value in hexadecimal, a line each.
+const GOLDEN_V1: &str = include_str!("../../records/golden_v1.txt");
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The first example of what is under each key.
+fn records_of_format_1() -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    for line in GOLDEN_V1.lines() {
+        let (key, value) = line.split_once(": ").unwrap().1.split_once(" = ").unwrap();
+        records.entry(bytes(key)).or_insert_with(|| bytes(value));
+    }
+    records
+}
+
+/// A broker's writer on the store in a directory, and the format in which it found the store and left it.
+fn start(dir: &Path) -> (Started, u32) {
+    let identity = Identity { incarnation: Uuid::from_u128(9), secret: Secret::new([9; 32]), created_ms: 0 };
+    let store = SledStore::open(dir, SledOptions { durability: Default::default(), identity }).unwrap();
+    let format = store.stored_format();
+    (writer::start(WriterConfig::default(), Arc::new(store)).unwrap(), format)
+}
+
+fn stop(started: Started) {
+    let Started { handle, view, events, leases, clock: _, thread } = started;
+    handle.stop();
+    thread.join().unwrap().unwrap();
+    drop((view, events, leases));
+}
+
+#[tokio::test]
+async fn a_store_of_format_1_goes_on_in_the_present_format() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("store");
+    SledStore::leave_format_1(&dir, records_of_format_1());
+    let session = SessionId(Uuid::from_u128(1));
+
+    let (started, format) = start(&dir);
+    assert_eq!(format, STORE_FORMAT, "before anything new is written");
+    {
+        let state = started.view.read();
+        assert_eq!(state.revision(), Revision(304));
+        assert_eq!(state.peers.live(session).unwrap().name, name("amber-fox"));
+        let lock = state.locks.get(&scope(), &target("src/auth/"), &name("amber-fox")).unwrap();
+        assert_eq!((lock.session, lock.ticket), (session, None));
+        assert_eq!(&*state.entries.get(&scope(), &key("plan/api")).unwrap().value, "use POST");
+    }
+    assert_eq!(started.events.oldest(), Revision(305), "what happened before is not told any longer");
+    let reply = started.handle.submit(by(session, put("after", "new"))).await.unwrap();
+    assert_eq!(reply.revision, Revision(305));
+    stop(started);
+
+    let (started, _) = start(&dir);
+    {
+        let state = started.view.read();
+        assert_eq!(state.revision(), Revision(305));
+        assert_eq!(&*state.entries.get(&scope(), &key("plan/api")).unwrap().value, "use POST");
+        assert_eq!(&*state.entries.get(&scope(), &key("after")).unwrap().value, "new");
+        let scope = scope();
+        let head = state.heads(Some(&scope)).next().unwrap();
+        assert_eq!((head.last_revision, head.sequence.0), (Revision(305), 41), "sequences have no gap");
+    }
+    stop(started);
+}
