@@ -39,7 +39,9 @@ pub const UNLOCKS_PER_TRANSACTION: usize = 100;
 pub const GLOBS: usize = 16;
 /// Most globs that the locks and waiting requests of one scope name: each lock taken there is compared with them.
 pub const GLOBS_PER_SCOPE: usize = 1_000;
-/// Most ways of reading one glob, its braces multiplied out.
+/// Most globs that the waiting requests of one scope name: each is compared with the locks of all who wait.
+pub const WAITING_GLOBS_PER_SCOPE: usize = 100;
+/// Most ways of reading the globs of one request, their braces multiplied out.
 pub const GLOB_ALTERNATIVES: usize = 64;
 /// Longest wait for a lock.
 pub const LOCK_WAIT: Millis = Millis::minutes(60);

@@ -428,6 +428,13 @@ fn a_request_may_name_only_so_many_globs() {
     let refused = mesh.by(ann, acquire(&globs, Exclusive, Millis::ZERO, None));
     assert!(matches!(refused, Err(Rejection::InvalidField { field: "paths", .. })), "{refused:?}");
     assert!(mesh.by(ann, acquire(&globs[1..], Exclusive, Millis::ZERO, None)).is_ok());
+    let braces =
+        |count: usize| format!("*.{{{}}}", (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let (half, more) = (braces(limits::GLOB_ALTERNATIVES / 2), braces(limits::GLOB_ALTERNATIVES / 2 - 1));
+    let fits = acquire(&[&half, &format!("a/{more}"), "b/*"], Exclusive, Millis::ZERO, None);
+    assert!(mesh.by(ann, fits).is_ok());
+    let refused = mesh.by(ann, acquire(&[&half, &format!("a/{half}"), "b/*"], Exclusive, Millis::ZERO, None));
+    assert!(matches!(refused, Err(Rejection::InvalidField { field: "paths", .. })), "{refused:?}");
 }
 
 #[test]
@@ -444,6 +451,27 @@ fn a_scope_names_only_so_many_globs() {
     only(mesh.lock(ann, Exclusive, &["2/*.rs"]));
     mesh.by(bob, Command::Abandon { ticket }).unwrap();
     only(mesh.lock(ann, Exclusive, &["x/*"]));
+}
+
+#[test]
+fn only_so_many_globs_of_a_scope_are_waited_for() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.lock(ann, Exclusive, &["/"]);
+    let mut tickets = Vec::new();
+    for n in 0..limits::WAITING_GLOBS_PER_SCOPE / 10 {
+        let globs: Vec<String> = (0..10).map(|m| format!("{n}/{m}/*.rs")).collect();
+        tickets.push(queued(mesh.wait(
+            bob,
+            Exclusive,
+            &globs.iter().map(String::as_str).collect::<Vec<_>>(),
+        )));
+    }
+    let limit = limits::WAITING_GLOBS_PER_SCOPE;
+    let refused = Err(Rejection::LimitReached { what: "globs of waiting requests of one scope", limit });
+    assert_eq!(mesh.wait(bob, Exclusive, &["x/*"]), refused);
+    mesh.by(bob, Command::Abandon { ticket: tickets[0] }).unwrap();
+    queued(mesh.wait(bob, Exclusive, &["x/*"]));
 }
 
 #[test]
