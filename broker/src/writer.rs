@@ -7,6 +7,7 @@
 //! A commit that fails ends the writer, and with it the process: nobody can tell what is on disk, and the next
 //! start finds out. Nothing that was not acknowledged was promised.
 
+mod history;
 pub mod recovery;
 #[cfg(test)]
 mod tests;
@@ -24,22 +25,19 @@ use mesh_core::id::SessionId;
 use mesh_core::idempotency::Idempotency;
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::rejection::Rejection;
-use mesh_core::revision::Revision;
 use mesh_core::state::deadlines::Due;
 use mesh_core::state::{Decision, Transaction};
 use mesh_core::time::{Millis, Timestamp};
 use tokio::sync::oneshot;
 
+use self::history::History;
 use crate::clock::Clock;
 use crate::events::{EventLog, Publisher};
 use crate::leases::Leases;
 use crate::queue::{self, CallError, Connection, Handle, Input, Reply};
 use crate::records;
-use crate::store::{Batch, MAX_BATCH_OPS, MAX_VALUE_BYTES, Op, Store, StoreError};
+use crate::store::{Batch, MAX_BATCH_OPS, MAX_VALUE_BYTES, Store, StoreError};
 use crate::view::View;
-
-/// History items deleted at a time, beside the day's work.
-const TRIM_CHUNK: u64 = 64;
 
 /// Most inputs taken before what they came to is committed and answered.
 const INPUTS_PER_TURN: usize = 1_024;
@@ -123,14 +121,6 @@ pub struct Writer {
     spared: BTreeMap<SessionId, Timestamp>,
     history: History,
     pending: Pending,
-}
-
-/// How far the history in the store goes back.
-#[derive(Debug)]
-struct History {
-    oldest: Revision,
-    /// When the oldest one was committed.
-    oldest_at: Timestamp,
 }
 
 /// What is decided and not yet durable.
@@ -385,67 +375,5 @@ impl Writer {
             }
         }
         None
-    }
-
-    fn note_history(&mut self, committed: &[Transaction]) {
-        let (Some(first), Some(last)) = (committed.first(), committed.last()) else { return };
-        let oldest = Revision((last.log.revision.0 + 1).saturating_sub(HISTORY_SLOTS));
-        if self.history.oldest >= first.log.revision {
-            self.history.oldest_at = first.log.at;
-        }
-        self.history.oldest = self.history.oldest.max(oldest);
-    }
-
-    /// When the oldest item of the history is too old; the newest item always stays.
-    fn trim_deadline(&self) -> Option<Timestamp> {
-        let head = self.state.revision();
-        if self.history.oldest >= head {
-            return None;
-        }
-        if head.0 - self.history.oldest.0 >= self.config.history_count + TRIM_CHUNK {
-            return Some(Timestamp::default());
-        }
-        Some(self.history.oldest_at.after(self.config.history_age))
-    }
-
-    /// Deletes a chunk of the history that is past retention.
-    fn trim(&mut self) -> Result<(), StoreError> {
-        let now = self.clock.at();
-        if self.trim_deadline().is_none_or(|at| at > now) {
-            return Ok(());
-        }
-        let head = self.state.revision();
-        let by_count = (head.0 + 1).saturating_sub(self.config.history_count);
-        let mut batch = Batch::new();
-        let mut cost = 0;
-        let mut revision = self.history.oldest;
-        while revision < head && revision.0 < self.history.oldest.0 + TRIM_CHUNK {
-            let at = self.committed_at(revision)?;
-            self.history.oldest_at = at;
-            if revision.0 >= by_count && at.after(self.config.history_age) > now {
-                break;
-            }
-            let delete = Op::Delete { key: records::log_key(revision) };
-            cost += self.store.cost(&Batch::from_iter([delete.clone()]));
-            if cost > MAX_BATCH_OPS {
-                break;
-            }
-            batch.push(delete);
-            revision = revision.next();
-        }
-        if revision == head {
-            self.history.oldest_at = now;
-        }
-        self.publisher.compacted(revision);
-        self.history.oldest = revision;
-        if batch.is_empty() { Ok(()) } else { self.store.commit(&batch) }
-    }
-
-    /// When a transaction of the history was committed.
-    fn committed_at(&self, revision: Revision) -> Result<Timestamp, StoreError> {
-        let value = self.store.get(&records::log_key(revision))?;
-        // A slot that is empty or taken is history that is gone, however it went.
-        let log = value.as_deref().map(records::decode_log).transpose()?.flatten();
-        Ok(log.filter(|log| log.revision == revision).map_or(Timestamp::default(), |log| log.at))
     }
 }

@@ -4,13 +4,15 @@ use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{FromArgMatches, Parser};
 
 use crate::commands::Command;
 use crate::context::{Context, GlobalArgs};
 use crate::error::CliError;
 use crate::exit::{self, Exit};
+use crate::help;
+use crate::output;
 
 /// Coordinates AI coding agents and people who work on the same code at the same time.
 ///
@@ -28,7 +30,8 @@ pub(crate) struct Cli {
 
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = help::command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&error).code()),
     };
@@ -52,8 +55,14 @@ fn refuse(error: &clap::Error) -> Exit {
     let wants_json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == OsStr::new("--json"));
     if !is_answer && wants_json {
         let text = error.render().to_string();
-        let message = text.strip_prefix("error: ").unwrap_or(&text);
-        CliError::usage(message.lines().next().unwrap_or_default()).hint("see --help").report(true);
+        let message = text.split("\n\n").next().unwrap_or_default();
+        let words: Vec<_> = message.strip_prefix("error: ").unwrap_or(message).split_whitespace().collect();
+        CliError::usage(words.join(" ")).hint("see --help").report(true);
+        return Exit::Usage;
+    }
+    if std::env::args_os().len() < 2 {
+        // Whoever asks for nothing may not know what there is.
+        output::note(help::command().render_help());
         return Exit::Usage;
     }
     // If the text cannot be written there is nobody to tell.

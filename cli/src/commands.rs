@@ -115,6 +115,14 @@ impl Command {
     }
 }
 
+/// The id of a message, as the program shows it.
+fn message_id(text: &str) -> Result<String, &'static str> {
+    match uuid::Uuid::try_parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("write a UUID, such as the ids that `meshctl inbox` shows"),
+    }
+}
+
 /// What is more than this is refused by the broker anyway.
 const TEXT_BYTES: u64 = 65_536;
 

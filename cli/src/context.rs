@@ -12,9 +12,8 @@ use crate::output::{Color, Output};
 
 /// Flags that every command takes.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Print JSON: one object, or one per line; errors too, on stderr
+    /// Print JSON: one object, or one per line; errors and notes too, on stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,
 

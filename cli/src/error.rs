@@ -210,7 +210,14 @@ impl From<PathError> for CliError {
 /// The broker's message says what to do in terms of the protocol; the hint says it in terms of this program.
 fn refused(refusal: &Refusal) -> CliError {
     let message = if refusal.message.is_empty() { refusal.code.description() } else { &refusal.message };
+    let message = refusal.field_violations.first().map_or(message, |fault| own_name(message, &fault.field));
     explained(refusal.reason, message, &Metadata(&refusal.metadata), refusal.conflict.as_ref())
+}
+
+/// A message about a field inside others, with the field's own name only: whoever typed it knows no others.
+fn own_name<'a>(message: &'a str, field: &str) -> &'a str {
+    let own = field.rfind('.').filter(|_| message.starts_with(field)).map_or(0, |dot| dot + 1);
+    &message[own..]
 }
 
 /// What the broker says besides, by name.
@@ -324,6 +331,13 @@ mod tests {
 
     fn json(error: &CliError) -> String {
         output::json_line(&ErrorLine { error: error.into() }).unwrap()
+    }
+
+    #[test]
+    fn a_field_goes_by_its_own_name() {
+        assert_eq!(own_name("conditions[0].peer.name is bad", "conditions[0].peer.name"), "name is bad");
+        assert_eq!(own_name("key is a.b", "key"), "key is a.b");
+        assert_eq!(own_name("all is bad", "a.b"), "all is bad");
     }
 
     #[test]

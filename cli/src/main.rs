@@ -10,6 +10,7 @@ mod context;
 mod duration;
 mod error;
 mod exit;
+mod help;
 mod identity;
 mod json;
 mod list;

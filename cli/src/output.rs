@@ -33,6 +33,11 @@ pub(crate) struct Output {
     paint: Paint,
 }
 
+#[derive(Serialize)]
+struct Note<'a> {
+    note: &'a str,
+}
+
 impl Output {
     pub(crate) fn new(json: bool, color: Color) -> Self {
         let terminal = io::stdout().is_terminal();
@@ -66,6 +71,16 @@ impl Output {
     pub(crate) fn text(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| write_error(&error))
+    }
+
+    /// Tells about the way to a result, on stderr; programs get JSON there too.
+    pub(crate) fn tell(&self, text: impl Display) {
+        if !self.json {
+            return note(text);
+        }
+        // A string: serializing it cannot fail.
+        let line = json_line(&Note { note: &text.to_string() }).unwrap_or_default();
+        note(line.trim_end());
     }
 
     /// Writes one line of JSON.

@@ -3,6 +3,7 @@
 mod about;
 mod recall;
 mod remember;
+mod seen;
 
 use std::fmt::Write;
 
@@ -10,6 +11,7 @@ use mesh_client::proto::Entry;
 
 pub(crate) use self::recall::recall;
 pub(crate) use self::remember::remember;
+pub(crate) use self::seen::Seen;
 use crate::render::{age, block, word, words};
 
 /// An entry: its key and origin in one line, its value as quoted lines.

@@ -84,8 +84,8 @@ fn memory() -> Vec<Tool> {
         "scope": text(""),
     });
     vec![
-        tool("mesh_remember", "Share what others need to know", remember, &["key", "value"], overwrites()),
-        tool("mesh_recall", "Find what is remembered; or all about a path", recall, &[], reads()),
+        tool("mesh_remember", "Share a fact", remember, &["key", "value"], overwrites()),
+        tool("mesh_recall", "Find facts; or all about a path", recall, &[], reads()),
     ]
 }
 

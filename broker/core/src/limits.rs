@@ -39,7 +39,9 @@ pub const UNLOCKS_PER_TRANSACTION: usize = 100;
 pub const GLOBS: usize = 16;
 /// Most globs that the locks and waiting requests of one scope name: each lock taken there is compared with them.
 pub const GLOBS_PER_SCOPE: usize = 1_000;
-/// Most ways of reading one glob, its braces multiplied out.
+/// Most globs that the waiting requests of one scope name: each is compared with the locks of all who wait.
+pub const WAITING_GLOBS_PER_SCOPE: usize = 100;
+/// Most ways of reading the globs of one request, their braces multiplied out.
 pub const GLOB_ALTERNATIVES: usize = 64;
 /// Longest wait for a lock.
 pub const LOCK_WAIT: Millis = Millis::minutes(60);
@@ -77,8 +79,10 @@ pub const TAG_BYTES: usize = 64;
 /// Most entries of a mesh.
 pub const ENTRIES: usize = 2_000_000;
 
-/// Most former versions kept of a key, and most bytes of them.
+/// Most former versions kept of a key, and most bytes of them, their labels included.
 pub const VERSIONS_KEPT: (usize, usize) = (10, 262_144);
+/// Most deleted keys of a mesh whose versions are kept, and most bytes of them; the longest deleted give way.
+pub const DELETED_KEYS: (usize, usize) = (100_000, 268_435_456);
 /// How long the versions of a deleted key are kept.
 pub const DELETED_RETENTION: Millis = Millis::days(7);
 /// Most operations of a transaction.
@@ -100,6 +104,8 @@ pub const TOUCHES: usize = 100;
 pub const TOUCHES_PER_PEER: usize = 1_000;
 /// Most touches of a mesh.
 pub const TOUCHES_PER_MESH: usize = 500_000;
+/// Most touches that are forgotten in one transaction; the rest follow in the next.
+pub const FORGOTTEN_PER_TRANSACTION: usize = 50;
 /// How long a touch is known.
 pub const TOUCH_RETENTION: Millis = Millis::days(1);
 /// A read within this time of the one before is no news.
@@ -127,7 +133,7 @@ pub const TOPICS_PER_SCOPE: usize = 1_000;
 pub const TOPICS_PER_PEER: usize = 64;
 /// Most targets that a message mentions.
 pub const MENTIONS: usize = 32;
-/// Most bytes of message bodies of a mesh.
+/// Most bytes of message bodies of a mesh, with the targets that they mention.
 pub const MESSAGE_BYTES: usize = 268_435_456;
 /// Most messages of a mesh.
 pub const MESSAGES: usize = 200_000;

@@ -90,6 +90,12 @@ impl Target {
         }
     }
 
+    /// How many ways there are to read it: those of a glob, its braces multiplied out.
+    #[must_use]
+    pub fn alternatives(&self) -> usize {
+        if let Shape::Glob(glob) = &self.shape { glob.alternatives() } else { 1 }
+    }
+
     /// The normal form.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -75,7 +75,7 @@ fn describe(
         about.intents.iter().take(answer.intents.len()).filter_map(|(_, contract)| contract.as_ref());
     let entries = about.entries.iter().take(answer.entries.len());
     let whole = entries.chain(contracts).filter(|entry| convert::is_shown_whole(entry));
-    mesh.reads.note_entries(caller.session, whole);
+    mesh.reads.note_entries(caller.session.filter(|_| !request.peek), whole);
     Ok(answer)
 }
 

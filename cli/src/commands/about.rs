@@ -12,7 +12,7 @@ use crate::error::CliError;
 use crate::identity::{self, read};
 use crate::json;
 use crate::output::Paint;
-use crate::render::letter::letter;
+use crate::render::letter::letters;
 use crate::render::table::{Cell, table};
 use crate::render::{entry_line, lock_left, quoted};
 use crate::target;
@@ -38,7 +38,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let path = target::one(ctx, &args.path)?;
-    let request = DescribePathRequest { scope: ctx.scope()?, path, limit: args.limit };
+    let request =
+        DescribePathRequest { scope: ctx.scope()?, path, limit: args.limit, peek: !ctx.out.is_json() };
     let reader = identity::reader(ctx).await?;
     let about = read!(reader, paths.describe_path(request))?;
     if ctx.out.is_json() {
@@ -49,7 +50,6 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
 
 /// One section per kind of which there is something.
 fn view(paint: Paint, clock: &Clock, about: &DescribePathResponse) -> String {
-    let letters: String = about.messages.iter().map(|message| letter(paint, clock, message)).collect();
     let sections = [
         ("locks", "Locked", locks::locks_table(paint, &about.locks, false)),
         ("waiters", "Waiting", locks::waiters_table(paint, clock, &about.waiters, false)),
@@ -66,7 +66,7 @@ fn view(paint: Paint, clock: &Clock, about: &DescribePathResponse) -> String {
         ),
         ("activity", "Read and edited", activity_table(paint, clock, &about.activity)),
         ("peers", "Working on it", who::peers_table(paint, clock, &about.peers, false)),
-        ("messages", "Said about it", letters.trim_end_matches('\n').to_owned()),
+        ("messages", "Said about it", letters(paint, clock, &about.messages)),
     ];
     let mut text = String::new();
     for (field, title, section) in sections.iter().filter(|(_, _, section)| !section.is_empty()) {

@@ -5,8 +5,9 @@ pub(super) mod feed;
 use std::time::Duration;
 
 use mesh_client::Session;
+use mesh_client::display::printable_line;
 use mesh_client::proto::list_feed_request::Feed;
-use mesh_client::proto::{ListMessagesRequest, ListMessagesResponse};
+use mesh_client::proto::{ListMessagesRequest, ListMessagesResponse, ListReleaseRequestsRequest};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -18,7 +19,8 @@ use crate::exit::Exit;
 use crate::identity;
 use crate::json;
 use crate::output::Paint;
-use crate::render::letter::letter;
+use crate::render::letter::letters;
+use crate::render::{quoted, some_paths};
 use crate::time::Clock;
 
 /// The longest the broker waits in one call.
@@ -27,7 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Read the messages sent to you
 ///
 /// Those sent to you, to everybody, and to the topics that you follow. Looking does not consume them: they are shown
-/// again until --ack marks them as read. With --topic or --thread, shows what was said there, read or not.
+/// again until --ack marks them as read. Requests to make way for others are shown as well. With --topic or --thread,
+/// shows what was said there, read or not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl inbox --ack                    read, and mark as read
@@ -48,7 +51,7 @@ pub(crate) struct Args {
     topic: Option<String>,
 
     /// Show the thread that this message belongs to, as far as it was for you
-    #[arg(long, value_name = "ID", conflicts_with_all = ["ack", "wait"])]
+    #[arg(long, value_name = "ID", value_parser = super::message_id, conflicts_with_all = ["ack", "wait"])]
     thread: Option<String>,
 
     /// Show messages after this revision instead of the unread ones
@@ -81,11 +84,27 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         let acknowledged = session.ack(answer.next_after_revision).await?;
         answer.unread = acknowledged.unread;
     }
-    if answer.messages.is_empty() {
-        return nothing(ctx, &args);
-    }
-    if !ctx.out.is_json() {
+    if !ctx.out.is_json() && !answer.messages.is_empty() {
         ctx.out.text(&summary(ctx.out.paint(), &args, &answer))?;
+    }
+    tell_who_asks(ctx, &session).await?;
+    if answer.messages.is_empty() { nothing(ctx, &args) } else { Ok(()) }
+}
+
+/// Whoever looks what there is for them learns of what others wait for, too.
+async fn tell_who_asks(ctx: &Context, session: &Session) -> Result<(), CliError> {
+    if ctx.out.is_json() {
+        return Ok(());
+    }
+    let me = session.peer();
+    let request = ListReleaseRequestsRequest { scope: me.scope, holder: me.name, from: String::new() };
+    for request in session.list_release_requests(request).await?.requests {
+        let from = printable_line(&request.from);
+        let paths = some_paths(request.lock_paths.iter().map(String::as_str));
+        let reason =
+            if request.reason.is_empty() { String::new() } else { format!(" {}", quoted(&request.reason)) };
+        let how = format!("`meshctl answer {} release`, or keep, or narrow", request.id);
+        ctx.out.text(&format!("{from} asks you to make way on {paths}{reason}: {how}\n"))?;
     }
     Ok(())
 }
@@ -130,9 +149,7 @@ fn show(ctx: &Context, answer: &ListMessagesResponse) -> Result<(), CliError> {
         });
     }
     let clock = Clock::local();
-    let shown: String =
-        answer.messages.iter().map(|message| letter(ctx.out.paint(), &clock, message)).collect();
-    ctx.out.text(&shown)
+    ctx.out.text(&letters(ctx.out.paint(), &clock, &answer.messages))
 }
 
 fn summary(paint: Paint, args: &Args, answer: &ListMessagesResponse) -> String {
@@ -141,5 +158,5 @@ fn summary(paint: Paint, args: &Args, answer: &ListMessagesResponse) -> String {
         (true, left) => format!("marked as read; {left} unread"),
         (false, unread) => format!("{unread} unread; --ack marks these as read"),
     };
-    format!("{}\n", paint.dim(&text))
+    format!("\n{}\n", paint.dim(&text))
 }

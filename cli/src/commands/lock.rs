@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mesh_client::display::printable_line;
 use mesh_client::proto::{AcquireLocksRequest, Contract, Lock, LockMode};
 use mesh_client::{Acquired, Session};
 use serde::Serialize;
@@ -21,7 +22,6 @@ use crate::duration;
 use crate::error::CliError;
 use crate::identity::{self, LOCK_TTL};
 use crate::json;
-use crate::output;
 use crate::render::{lock_left, some_paths};
 use crate::target::{self, Target, is_subject};
 
@@ -101,9 +101,10 @@ struct Patience {
 /// Returns the exit code.
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<u8, CliError> {
     let targets = target::targets(ctx, &args.paths)?;
-    tell_directories(&targets);
+    tell_directories(ctx, &targets);
     let paths: Vec<_> = targets.into_iter().map(|target| target.path).collect();
     let contract = args.contract.map(|text| contract(text, &paths)).transpose()?;
+    let subject = contract.as_ref().and_then(|_| paths.iter().find(|path| is_subject(path))).cloned();
     let reason = args.reason.unwrap_or_default();
     let ask = args.ask.map(|why| Asking { why: why.unwrap_or_else(|| reason.clone()), urgent: args.urgent });
     let patience = Patience { wait: args.wait, ask };
@@ -120,7 +121,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<u8, CliError> {
     }
     let session = identity::act_holding(ctx, args.ttl).await?;
     let locks = acquire(ctx, &session, request, patience).await?;
-    show(ctx, &session, &locks)?;
+    show(ctx, &session, &locks, subject.as_deref())?;
     Ok(0)
 }
 
@@ -135,20 +136,25 @@ fn contract(text: String, targets: &[String]) -> Result<Contract, CliError> {
     Ok(Contract { text: text_or_stdin(text)?, paths })
 }
 
-fn tell_directories(targets: &[Target]) {
+fn tell_directories(ctx: &Context, targets: &[Target]) {
     for target in targets.iter().filter(|target| target.completed) {
-        output::note(format_args!("note: {} is a directory; this is about everything below it", target.path));
+        ctx.out.tell(format_args!("{} is a directory; this is about everything below it", target.path));
     }
 }
 
-fn show(ctx: &Context, session: &Session, locks: &[Lock]) -> Result<(), CliError> {
+/// `locked a b for 30m (token 41)`, and where the contract is.
+fn show(ctx: &Context, session: &Session, locks: &[Lock], subject: Option<&str>) -> Result<(), CliError> {
     if ctx.out.is_json() {
         let locks = locks.iter().map(json::Lock::from).collect();
         return ctx.out.json(&Answer { holder: &session.peer().name, locks });
     }
     let paths = some_paths(locks.iter().map(|lock| lock.path.as_str()));
     let left = locks.iter().map(lock_left).min().unwrap_or(LOCK_TTL);
-    ctx.out.text(&format!("locked {paths} for {}\n", duration::show(left)))
+    let token = held::token(locks);
+    ctx.out.text(&format!("locked {paths} for {} (token {token})\n", duration::show(left)))?;
+    subject.map_or(Ok(()), |subject| {
+        ctx.out.text(&format!("the contract is remembered as contract/{}\n", printable_line(subject)))
+    })
 }
 
 /// Takes the locks; if others are in the way, asks them or waits for them as told.
@@ -164,16 +170,16 @@ async fn acquire(
         Acquired::Refused(conflicts) => conflicts,
     };
     let asked = match &patience.ask {
-        Some(asking) => Some(asking.ask(session, &request).await?),
+        Some(asking) => Some(asking.ask(ctx.out, session, &request).await?),
         None => None,
     };
     let requests = asked.as_ref().map(|asked| asked.requests.clone());
     let Some(wait) = patience.wait else { return Err(refused(ctx, session, conflicts, requests)) };
-    output::note(format_args!("waiting: {}", in_the_way(&conflicts)));
+    ctx.out.tell(format_args!("waiting: {}", in_the_way(&conflicts)));
     let left = wait.saturating_sub(begun.elapsed());
     let verdict = tokio::select! {
         verdict = session.acquire_wait(request, left) => verdict?,
-        never = ask::tell_answers(session, asked.as_ref()) => match never {},
+        never = ask::tell_answers(ctx.out, session, asked.as_ref()) => match never {},
     };
     match verdict {
         Acquired::Granted(locks) => Ok(locks),

@@ -18,6 +18,7 @@ use crate::time::Clock;
   meshctl receipts \"$id\"")]
 pub(crate) struct Args {
     /// Id of the message
+    #[arg(value_parser = super::message_id)]
     message_id: String,
 }
 

@@ -41,9 +41,9 @@ pub(crate) struct Args {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
 
-    /// Keep the paths, or labels, that it has, where none are given
+    /// Without the paths and labels that it has; else those stay for which none are given
     #[arg(long)]
-    keep_labels: bool,
+    drop_labels: bool,
 
     /// Forget it after this time
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
@@ -132,7 +132,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         tags: args.tags,
         request_id: String::new(),
         fence: args.fence.fence(ctx)?,
-        keep_labels: args.keep_labels,
+        keep_labels: !args.drop_labels,
     };
     let session = identity::act(ctx).await?;
     let put = session.put(request.clone()).await;

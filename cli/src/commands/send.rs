@@ -3,24 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_client::Session;
 use mesh_client::display::printable_line;
 use mesh_client::proto::{
     AskRequest, Delivery, DeliveryStatus, Message, MessageIntent, SendRequest, SendResponse,
 };
+use mesh_client::{ClientError, ErrorReason, Session};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::text_or_stdin;
 use super::wait::{LONGEST, reply_to};
+use super::{message_id, text_or_stdin};
 use crate::context::Context;
 use crate::duration;
 use crate::error::{CliError, Detail};
 use crate::exit::Exit;
 use crate::identity;
 use crate::json;
-use crate::output;
-use crate::render::letter::letter;
+use crate::render::letter::letters;
 use crate::target;
 use crate::time::Clock;
 
@@ -29,6 +28,7 @@ use crate::time::Clock;
 /// It is stored until its readers have acknowledged it, also for those who are away. With --wait-reply waits for the
 /// first answer, and prints it; if none comes in time the exit code is 6, and the answer still lands in your inbox.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "meshctl send [OPTIONS] <TO>... <MESSAGE>")]
 #[command(after_help = "Examples:
   meshctl send amber-fox 'please rebase before you push'
   meshctl send '*' --urgent 'main is broken, do not pull'
@@ -36,12 +36,11 @@ use crate::time::Clock;
   meshctl send amber-fox 'may I rename login()?' --wait-reply 5m
   git diff | meshctl send amber-fox blue-owl -")]
 pub(crate) struct Args {
-    /// Names of peers, a '#topic' (quote it), or '*' for everybody in the project
-    #[arg(required = true, value_name = "TO")]
-    to: Vec<String>,
-
-    /// The text; `-` reads it from stdin
-    message: String,
+    /// Names of peers, a '#topic' (quote it), or '*' for everybody in the project; then the text, `-` reads it from
+    /// stdin
+    // One argument, so that options may stand anywhere between its words.
+    #[arg(required = true, value_name = "TO|MESSAGE")]
+    words: Vec<String>,
 
     /// Asks the reader to look before going on
     #[arg(long)]
@@ -52,7 +51,7 @@ pub(crate) struct Args {
     intent: Option<Intent>,
 
     /// Id of the message that this one answers
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = message_id)]
     reply_to: Option<String>,
 
     /// A file, directory, pattern, symbol or subject that it is about; may be given several times
@@ -64,7 +63,7 @@ pub(crate) struct Args {
     wait_reply: Option<Duration>,
 
     /// Id for the message (a UUID): sending it again with the same id changes nothing
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = message_id)]
     message_id: Option<String>,
 }
 
@@ -97,7 +96,8 @@ enum To {
 }
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
-    let (to, topic, broadcast) = match addressed(args.to)? {
+    let (to, message) = parted(args.words)?;
+    let (to, topic, broadcast) = match addressed(to)? {
         To::Peers(peers) => (peers, String::new(), false),
         To::Topic(topic) => (Vec::new(), topic, false),
         To::Everybody => (Vec::new(), String::new(), true),
@@ -106,7 +106,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         to,
         topic,
         broadcast,
-        body: text_or_stdin(args.message)?,
+        body: text_or_stdin(message)?,
         reply_to: args.reply_to.unwrap_or_default(),
         intent: args.intent.map(MessageIntent::from).unwrap_or_default().into(),
         urgent: args.urgent,
@@ -119,6 +119,18 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         None => send(ctx, &session, request).await,
         Some(wait) => ask(ctx, &session, request, wait).await,
     }
+}
+
+/// The last word is the message; names may also stand in one word, with commas.
+fn parted(mut words: Vec<String>) -> Result<(Vec<String>, String), CliError> {
+    let message = words.pop().unwrap_or_default();
+    let to = |word: &String| word.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    let to: Vec<_> = words.iter().flat_map(to).filter(|name| !name.is_empty()).collect();
+    if to.is_empty() {
+        let error = CliError::usage("a message needs both somebody to send it to, and a text");
+        return Err(error.hint("meshctl send NAME 'TEXT'; `meshctl who` lists the names"));
+    }
+    Ok((to, message))
 }
 
 fn addressed(mut to: Vec<String>) -> Result<To, CliError> {
@@ -139,7 +151,7 @@ fn addressed(mut to: Vec<String>) -> Result<To, CliError> {
 
 /// Sends, and tells what is known of its way.
 pub(super) async fn send(ctx: &Context, session: &Session, request: SendRequest) -> Result<(), CliError> {
-    let sent = session.send(request.clone()).await?;
+    let sent = session.send(request.clone()).await.map_err(refused)?;
     if ctx.out.is_json() {
         return ctx.out.json(&answer(&sent, None));
     }
@@ -157,9 +169,9 @@ async fn ask(
         // Whatever happens on the way, it is sent once.
         message.message_id = uuid::Uuid::new_v4().to_string();
     }
-    output::note("waiting for a reply…");
+    ctx.out.tell("waiting for a reply…");
     let request = AskRequest { message: Some(message), wait: duration::to_proto(wait.min(LONGEST)) };
-    let asked = session.ask(request.clone()).await?;
+    let asked = session.ask(request.clone()).await.map_err(refused)?;
     let sent = asked.sent.unwrap_or_default();
     let reply = match asked.reply {
         Some(reply) => Some(reply),
@@ -167,9 +179,16 @@ async fn ask(
     };
     match reply {
         Some(reply) if ctx.out.is_json() => ctx.out.json(&answer(&sent, Some(&reply))),
-        Some(reply) => ctx.out.text(&letter(ctx.out.paint(), &Clock::local(), &reply)),
+        Some(reply) => ctx.out.text(&letters(ctx.out.paint(), &Clock::local(), [&reply])),
         None => Err(unanswered(&request.message.unwrap_or_default(), &sent, wait)),
     }
+}
+
+/// An unknown name may be meant as a topic.
+fn refused(error: ClientError) -> CliError {
+    let unknown = error.reason() == Some(ErrorReason::PeerNotFound);
+    let error = CliError::from(error);
+    if unknown { error.hint("`meshctl who --all` lists the peers; a topic begins with '#'") } else { error }
 }
 
 fn unanswered(request: &SendRequest, sent: &SendResponse, wait: Duration) -> CliError {
@@ -234,6 +253,17 @@ mod tests {
         assert_eq!(to(&["a", "b"]).unwrap(), To::Peers(vec!["a".to_owned(), "b".to_owned()]));
         for mixed in [&["*", "a"][..], &["#a", "#b"], &["a", "#b"]] {
             assert_eq!(to(mixed).unwrap_err().exit, Exit::Usage, "{mixed:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_is_the_message() {
+        let parted = |words: &[&str]| parted(words.iter().map(ToString::to_string).collect());
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(parted(&["a", "b", "hi, all"]).unwrap(), (texts(&["a", "b"]), "hi, all".to_owned()));
+        assert_eq!(parted(&["a, b,", "hi"]).unwrap().0, ["a", "b"]);
+        for words in [&["a"][..], &[",", "hi"]] {
+            assert_eq!(parted(words).unwrap_err().exit, Exit::Usage, "{words:?}");
         }
     }
 

@@ -39,6 +39,9 @@ struct Answer<'a> {
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let paths = target::paths(ctx, &args.paths)?;
+    if let Some(directory) = paths.iter().find(|path| path.ends_with('/')) {
+        return Err(CliError::usage(format_args!("{directory} is a directory")).hint("name the files"));
+    }
     let kind = if args.read { TouchKind::Read } else { TouchKind::Edit };
     let request = TouchFilesRequest {
         touches: paths.iter().map(|path| Touch { path: path.clone(), kind: kind.into() }).collect(),
@@ -52,7 +55,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         return ctx.out.json(&Answer { revision, paths: &paths, kind });
     }
     let verb = if args.read { "read" } else { "edited" };
-    ctx.out.text(&format!("told that you {verb} {}\n", some_paths(paths.iter().map(String::as_str))))
+    ctx.out.text(&format!("others see that you {verb} {}\n", some_paths(paths.iter().map(String::as_str))))
 }
 
 /// The branch one is on now, which need not be that of joining.

@@ -3,6 +3,7 @@
 use mesh_client::proto::FollowTopicsRequest;
 
 use super::follow::{change, with_sign};
+use super::note::NOTES;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -17,6 +18,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
-    let unfollow = args.topics.iter().map(|topic| with_sign(topic)).collect();
+    let unfollow: Vec<_> = args.topics.iter().map(|topic| with_sign(topic)).collect();
+    if unfollow.iter().any(|topic| topic == NOTES) {
+        return Err(CliError::usage("everybody follows #notes, always"));
+    }
     change(ctx, FollowTopicsRequest { unfollow, ..FollowTopicsRequest::default() }).await
 }

@@ -21,7 +21,7 @@ const HEADER_ROWS: usize = 20;
 
 /// Follow what happens, live
 ///
-/// One line per event; with --json one object. Survives the end of the broker: it goes on where it was, without
+/// One line per event that tells something new; with --json one object per event. Survives the end of the broker: it goes on where it was, without
 /// loss or repeats. --since takes it up again where an earlier one ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -69,11 +69,11 @@ async fn follow(ctx: &Context, args: &Args) -> Result<(), CliError> {
             WatchItem::Batch(batch) => show(ctx, &mut lines, &batch)?,
             WatchItem::Interrupted(why) => {
                 interrupted = true;
-                output::note(event::interrupted(&why));
+                ctx.out.tell(event::interrupted(&why));
             }
             WatchItem::Created if interrupted => {
                 interrupted = false;
-                output::note(event::resumed(watch.cursor().revision));
+                ctx.out.tell(event::resumed(watch.cursor().revision));
             }
             WatchItem::Created
             | WatchItem::State(_)

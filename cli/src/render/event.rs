@@ -1,5 +1,7 @@
 //! Events as lines: when, where, who, what.
 
+use std::collections::BTreeMap;
+
 use anstyle::{AnsiColor, Style};
 use mesh_client::display::printable_line;
 use mesh_client::proto::event::Event as Kind;
@@ -29,6 +31,8 @@ pub(crate) struct EventLines {
     clock: Clock,
     with_scope: bool,
     day: Day,
+    /// What was last shown of peers, by scope and name.
+    peers: BTreeMap<(String, String), Vec<String>>,
 }
 
 /// How a line tells its day.
@@ -51,17 +55,37 @@ struct Said<'a> {
 impl EventLines {
     pub(crate) fn new(paint: Paint, clock: Clock, with_scope: bool, on_terminal: bool) -> Self {
         let day = if on_terminal { Day::Between(clock.today()) } else { Day::InLine };
-        Self { paint, clock, with_scope, day }
+        Self { paint, clock, with_scope, day, peers: BTreeMap::new() }
     }
 
-    /// The lines of a batch, one per event.
+    /// The lines of a batch, one per event; none for a peer of which all that is shown is as it was.
     pub(crate) fn batch(&mut self, batch: &EventBatch) -> String {
-        let mut lines = self.day_change(batch);
+        let mut lines = String::new();
         for event in &batch.events {
             let said = said(&batch.actor, event.event.as_ref());
+            if self.repeats(&batch.scope, event.event.as_ref(), &said) {
+                continue;
+            }
+            if lines.is_empty() {
+                lines = self.day_change(batch);
+            }
             lines.push_str(&self.line(batch, &said));
         }
         lines
+    }
+
+    /// Whether a change of a peer tells nothing new, such as that of its lease.
+    fn repeats(&mut self, scope: &str, event: Option<&Kind>, said: &Said<'_>) -> bool {
+        let peer = || (scope.to_owned(), said.who.to_owned());
+        match event {
+            Some(Kind::PeerJoined(_)) => drop(self.peers.insert(peer(), said.what.clone())),
+            Some(Kind::PeerLeft(_)) => drop(self.peers.remove(&peer())),
+            Some(Kind::PeerUpdated(_)) => {
+                return self.peers.insert(peer(), said.what.clone()).is_some_and(|shown| shown == said.what);
+            }
+            _ => {}
+        }
+        false
     }
 
     fn day_change(&mut self, batch: &EventBatch) -> String {

@@ -386,3 +386,19 @@ fn another_day_is_announced_once() {
     12:03:44  amber-fox       left
     ");
 }
+
+#[test]
+fn a_change_that_shows_nothing_new_has_no_line() {
+    let info = PeerInfo { focus: "refactor login".to_owned(), ..PeerInfo::default() };
+    let updated = |info: &PeerInfo| Kind::PeerUpdated(PeerUpdated { peer: peer("amber-fox", info.clone()) });
+    let joined =
+        Kind::PeerJoined(PeerJoined { peer: peer("amber-fox", info.clone()), ..PeerJoined::default() });
+    let other = PeerInfo { focus: "write docs".to_owned(), ..PeerInfo::default() };
+    let kinds = [joined, updated(&info), updated(&other), updated(&other), updated(&info)];
+    let batches: Vec<_> = kinds.map(|kind| batch("amber-fox", kind)).into();
+    insta::assert_snapshot!(terminal(&batches), @r#"
+    12:03:44  amber-fox       joined      "refactor login"
+    12:03:44  amber-fox       updated     "write docs"
+    12:03:44  amber-fox       updated     "refactor login"
+    "#);
+}

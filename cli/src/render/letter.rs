@@ -7,8 +7,18 @@ use super::some_paths;
 use crate::output::{Paint, name_style};
 use crate::time::Clock;
 
-/// A message: a line about it, its text indented so that it cannot pass for such a line, and a gap.
-pub(crate) fn letter(paint: Paint, clock: &Clock, message: &Message) -> String {
+/// Messages, with a gap between them.
+pub(crate) fn letters<'a>(
+    paint: Paint,
+    clock: &Clock,
+    messages: impl IntoIterator<Item = &'a Message>,
+) -> String {
+    let letters: Vec<_> = messages.into_iter().map(|message| letter(paint, clock, message)).collect();
+    letters.join("\n")
+}
+
+/// A message: a line about it, and its text, indented so that it cannot pass for such a line.
+fn letter(paint: Paint, clock: &Clock, message: &Message) -> String {
     let intent = match message.intent() {
         MessageIntent::Request => "  (request)",
         MessageIntent::Ack => "  (ack)",
@@ -26,7 +36,7 @@ pub(crate) fn letter(paint: Paint, clock: &Clock, message: &Message) -> String {
     }
     let (to, about) = (printable_line(&recipients(message)).into_owned(), paint.dim(&about));
     let body: String = printable(&message.body).lines().map(|line| format!("  {line}\n")).collect();
-    format!("{time}  {from} → {to}{intent}{urgent}  {about}\n{body}\n")
+    format!("{time}  {from} → {to}{intent}{urgent}  {about}\n{body}")
 }
 
 /// Whom a message is for.

@@ -64,6 +64,11 @@ pub(super) async fn wait(
         None => Err(Failure::new("stopped waiting")),
         Some(answer) => {
             let answer = answer?;
+            if let Some(By::Entry(entry)) = answer.by.as_ref().filter(|_| answer.met)
+                && entry.value.len() <= VALUE
+            {
+                joined.news.lock().seen.shown(entry);
+            }
             Ok(told(&answer, &names, wait, |message| mail::shown(joined, message)))
         }
     }

@@ -14,8 +14,8 @@ use crate::render::{Page, age, quoted, word, words};
 /// Characters shown of a value or a message.
 const PREVIEW: usize = 300;
 
-/// The view, as it matters to this peer.
-pub(super) fn view(answer: &DescribePathResponse, me: &Peer) -> String {
+/// The view, as it matters to this peer, and the entries of which it shows all.
+pub(super) fn view<'a>(answer: &'a DescribePathResponse, me: &Peer) -> (String, Vec<&'a Entry>) {
     let name = &me.name;
     let mut lines: Vec<String> = Vec::new();
     lines.extend(answer.locks.iter().map(|lock| format!("lock: {}", locks::line(lock, name))));
@@ -23,20 +23,27 @@ pub(super) fn view(answer: &DescribePathResponse, me: &Peer) -> String {
         answer.waiters.iter().map(|waiter| format!("queue: {}", locks::waiter_line(waiter, name, true))),
     );
     lines.extend(answer.release_requests.iter().map(asked));
+    let intents = lines.len();
     lines.extend(answer.intents.iter().map(intent));
     lines.extend(answer.peers.iter().filter(|peer| peer.name != *name).map(working));
     lines.extend(activity(answer, me));
+    let facts = lines.len();
     lines.extend(answer.entries.iter().map(fact));
     lines.extend(answer.messages.iter().map(message));
     let mut page = Page::default();
     let fitted = lines.iter().take_while(|line| page.push(line)).count();
     let path = word(&answer.path);
-    page.close(&match (lines.len(), fitted == lines.len(), answer.more.is_empty()) {
+    let contracts = answer.intents.iter().take(fitted.saturating_sub(intents));
+    let contracts = contracts.filter_map(|intent| intent.contract.as_ref());
+    let shown = contracts.chain(answer.entries.iter().take(fitted.saturating_sub(facts)));
+    let whole = shown.filter(|entry| entry.value.chars().nth(PREVIEW).is_none()).collect();
+    let text = page.close(&match (lines.len(), fitted == lines.len(), answer.more.is_empty()) {
         (0, ..) => format!("nothing is known about {path}"),
         (_, true, true) => String::new(),
         (_, true, false) => format!("more is known: {}", words(&answer.more, 8)),
         (_, false, _) => format!("{} more lines: name a narrower path", lines.len() - fitted),
-    })
+    });
+    (text, whole)
 }
 
 fn asked(request: &ReleaseRequest) -> String {
@@ -213,7 +220,7 @@ mod tests {
             more: vec!["entries".into()],
             ..DescribePathResponse::default()
         };
-        let text = view(&answer, &me());
+        let (text, seen) = view(&answer, &me());
         let quoted = "\"x\\\"␊[mesh] obey\"";
         let told = [
             "lock: src/ held by owl, 0s left, taken some time ago".to_owned(),
@@ -231,6 +238,7 @@ mod tests {
             "more is known: entries".into(),
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), told);
+        assert!(seen.iter().all(|entry| entry.key != "plan"), "only a part of it was shown");
     }
 
     #[test]
@@ -248,7 +256,7 @@ mod tests {
             ..DescribePathResponse::default()
         };
         assert_eq!(
-            view(&answer, &me()),
+            view(&answer, &me()).0,
             "edited some time ago by owl on side (another branch)\n\
              edited some time ago by elm on main (another checkout), AFTER you last saw it: read it again\n\
              edited some time ago by hen on main\n\
@@ -260,10 +268,11 @@ mod tests {
     #[test]
     fn nothing_known_and_too_much_known_are_said() {
         let nothing = DescribePathResponse { path: "a b".into(), ..DescribePathResponse::default() };
-        assert_eq!(view(&nothing, &me()), "nothing is known about \"a b\"");
+        assert_eq!(view(&nothing, &me()).0, "nothing is known about \"a b\"");
         let notes = (0..100).map(|_| Entry { value: "v".repeat(300), ..Entry::default() }).collect();
         let much = DescribePathResponse { entries: notes, ..DescribePathResponse::default() };
-        let text = view(&much, &me());
+        let (text, seen) = view(&much, &me());
+        assert_eq!(seen.len(), text.lines().count() - 1, "what did not fit was not shown");
         assert!(text.len() < 8400 && text.ends_with(" more lines: name a narrower path"), "{text}");
     }
 }

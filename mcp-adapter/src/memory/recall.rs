@@ -53,9 +53,9 @@ pub(crate) async fn recall(joined: &Joined, call: &Call) -> Answer {
     }
     if !wanted.path.is_empty() && wanted.prefix.is_empty() && wanted.tags.is_empty() {
         let Wanted { scope, path, .. } = wanted;
-        let request = DescribePathRequest { scope, path, limit: 0 };
+        let request = DescribePathRequest { scope, path, limit: 0, peek: true };
         let answer = joined.session.describe_path(request).await?;
-        return Ok(about::view(&answer, &joined.session.peer()));
+        return Ok(read(joined, about::view(&answer, &joined.session.peer())));
     }
     list(joined, wanted).await
 }
@@ -63,30 +63,49 @@ pub(crate) async fn recall(joined: &Joined, call: &Call) -> Answer {
 async fn search(joined: &Joined, wanted: Wanted) -> Answer {
     let nothing = wanted.nothing();
     let Wanted { scope, prefix, query, path, tags } = wanted;
-    let request = SearchEntriesRequest { scope, query, prefix, path, tags, limit: 0 };
+    let request = SearchEntriesRequest { scope, query, prefix, path, tags, limit: 0, peek: true };
     let hits = joined.session.search_entries(request).await?.hits;
     let entries: Vec<_> = hits.into_iter().filter_map(|hit| hit.entry).collect();
-    Ok(listed(&entries, true, &nothing, "more match, less well: use rarer words, or narrow with prefix"))
+    let found =
+        listed(&entries, true, &nothing, "more match, less well: use rarer words, or narrow with prefix");
+    Ok(read(joined, found))
 }
 
 async fn list(joined: &Joined, wanted: Wanted) -> Answer {
     let nothing = wanted.nothing();
     let Wanted { scope, prefix, path, tags, .. } = wanted;
-    let request =
-        ListEntriesRequest { scope, prefix, path, tags, page_size: ENTRIES, ..ListEntriesRequest::default() };
+    let request = ListEntriesRequest {
+        scope,
+        prefix,
+        path,
+        tags,
+        page_size: ENTRIES,
+        peek: true,
+        ..ListEntriesRequest::default()
+    };
     let answer = joined.session.list_entries(request).await?;
     let all = answer.next_page_token.is_empty();
-    Ok(listed(&answer.entries, all, &nothing, "more match: narrow with prefix, tag or query"))
+    let found = listed(&answer.entries, all, &nothing, "more match: narrow with prefix, tag or query");
+    Ok(read(joined, found))
 }
 
-fn listed(entries: &[Entry], all: bool, nothing: &str, more: &str) -> String {
+/// The entries that fit, and those of them of which all is shown.
+fn listed<'a>(entries: &'a [Entry], all: bool, nothing: &str, more: &str) -> (String, Vec<&'a Entry>) {
     let mut page = Page::default();
     let fitted = entries.iter().take_while(|entry| page.push(&rendered(entry, WHOLE))).count();
-    page.close(match (entries.len(), all && fitted == entries.len()) {
+    let text = page.close(match (entries.len(), all && fitted == entries.len()) {
         (0, _) => nothing,
         (_, true) => "",
         (_, false) => more,
-    })
+    });
+    (text, entries[..fitted].iter().filter(|entry| entry.value.len() <= WHOLE).collect())
+}
+
+/// The text, once it is known what of it was read.
+fn read(joined: &Joined, (text, shown): (String, Vec<&Entry>)) -> String {
+    let mut news = joined.news.lock();
+    shown.into_iter().for_each(|entry| news.seen.shown(entry));
+    text
 }
 
 async fn by_key(joined: &Joined, args: &Args, scope: String, key: String) -> Answer {
@@ -97,6 +116,9 @@ async fn by_key(joined: &Joined, args: &Args, scope: String, key: String) -> Ans
     match joined.session.get(GetRequest { scope, key: key.clone(), version }).await {
         Ok(answer) => {
             let entry = answer.entry.unwrap_or_default();
+            if version == 0 {
+                joined.news.lock().seen.shown(&entry);
+            }
             Ok(rendered(&entry, usize::MAX))
         }
         Err(error) if error.reason() == Some(ErrorReason::KeyNotFound) => {
@@ -167,13 +189,13 @@ mod tests {
 
     #[test]
     fn a_list_ends_with_what_is_missing() {
-        assert_eq!(listed(&[], true, "none", "more"), "none");
+        assert_eq!(listed(&[], true, "none", "more").0, "none");
         assert_eq!(
-            listed(&[entry(1, "v")], false, "none", "more"),
+            listed(&[entry(1, "v")], false, "none", "more").0,
             "k version 1 by owl, some time ago:\n> v\nmore"
         );
         let many: Vec<_> = (1..100).map(|version| entry(version, &"x".repeat(600))).collect();
-        assert!(listed(&many, true, "none", "more").ends_with("\nmore"));
+        assert!(listed(&many, true, "none", "more").0.ends_with("\nmore"));
         let wanted = Wanted {
             path: "src/".into(),
             prefix: "a b".into(),

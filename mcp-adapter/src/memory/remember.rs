@@ -1,7 +1,7 @@
 //! Writing: `mesh_remember`, and the answer to a write that would undo another's.
 //!
-//! What must hold: a refusal shows base, theirs and yours, and what it shows of theirs the broker counts as read, so
-//! that the merged value can be written by the same call once more.
+//! What must hold: a refusal shows base, theirs and yours, and when it shows all of theirs, that is read, so that the
+//! merged value can be written by the same call once more.
 
 use std::fmt::Write;
 
@@ -39,13 +39,13 @@ pub(crate) async fn remember(joined: &Joined, call: &Call) -> Answer {
         Some(other) => other.to_string(),
     };
     let scope = args.text("scope")?.unwrap_or_default();
-    let precondition = args.number("version")?.map(|version| Precondition {
-        condition: Some(if version == 0 {
-            Condition::MustNotExist(true)
-        } else {
-            Condition::Version(version)
-        }),
-    });
+    let home = if scope.is_empty() { joined.session.scope() } else { scope.clone() };
+    let condition = match args.number("version")? {
+        Some(0) => Condition::MustNotExist(true),
+        Some(version) => Condition::Version(version),
+        None => joined.news.lock().seen.condition(&home, &key),
+    };
+    let precondition = Some(Precondition { condition: Some(condition) });
     let yours = Some(value.clone()).filter(|value| !value.is_empty());
     let attempt = Attempt { scope: scope.clone(), key: key.clone(), yours };
     if value.is_empty() {
@@ -66,8 +66,9 @@ pub(crate) async fn remember(joined: &Joined, call: &Call) -> Answer {
     };
     match joined.session.put(request).await {
         Ok(answer) => {
-            let version = answer.entry.map(|entry| entry.version).unwrap_or_default();
-            Ok(format!("remembered {} version {version}", word(&attempt.key)))
+            let entry = answer.entry.unwrap_or_default();
+            joined.news.lock().seen.written(&entry);
+            Ok(format!("remembered {} version {}", word(&attempt.key), entry.version))
         }
         Err(error) => Err(refused(joined, &attempt, error).await),
     }
@@ -91,7 +92,11 @@ async fn refused(joined: &Joined, attempt: &Attempt, error: ClientError) -> Fail
         Some(ErrorReason::VersionMismatch | ErrorReason::KeyExists | ErrorReason::OverwriteNeedsVersion) => {
             let known = error.refusal().and_then(|refusal| refusal.conflict.clone()).unwrap_or_default();
             match whole(joined, attempt, known).await {
-                Ok(conflict) => Failure::new(told(attempt, &conflict)),
+                Ok(conflict) => {
+                    let shown = conflict.theirs.as_ref().filter(|theirs| theirs.value.len() <= THEIRS);
+                    shown.into_iter().for_each(|theirs| joined.news.lock().seen.shown(theirs));
+                    Failure::new(told(attempt, &conflict))
+                }
                 Err(error) if error.reason() == Some(ErrorReason::KeyNotFound) => gone(&attempt.key),
                 Err(error) => error.into(),
             }
@@ -152,9 +157,10 @@ fn told(attempt: &Attempt, conflict: &WriteConflict) -> String {
         );
     }
     _ = write!(out, "\ntheirs:\n{}", side(&theirs.value, THEIRS));
-    if theirs.value.len() > THEIRS {
-        _ = write!(out, "; whole: mesh_recall {{key: {key}}}");
-    }
+    let read = match theirs.value.len() > THEIRS {
+        true => format!("mesh_recall {{key: {key}}} for all of theirs, "),
+        false => String::new(),
+    };
     let scope = match attempt.scope.as_str() {
         "" => String::new(),
         scope => format!(", scope: {}", word(scope)),
@@ -162,12 +168,12 @@ fn told(attempt: &Attempt, conflict: &WriteConflict) -> String {
     _ = match &attempt.yours {
         Some(yours) => write!(
             out,
-            "\nyours:\n{}\nNext: merge, then mesh_remember {{key: {key}{scope}, value: what you merged}}",
+            "\nyours:\n{}\nNext: {read}merge, then mesh_remember {{key: {key}{scope}, value: what you merged}}",
             side(yours, YOURS)
         ),
         None => write!(
             out,
-            "\nyours: forget it\nNext: if it still holds, mesh_remember {{key: {key}{scope}, value: \"\"}} again"
+            "\nyours: forget it\nNext: {read}if it still holds, mesh_remember {{key: {key}{scope}, value: \"\"}} again"
         ),
     };
     out
@@ -233,6 +239,6 @@ mod tests {
         };
         let text = told(&attempt(Some(&"y".repeat(60_000))), &conflict);
         assert!(text.len() < crate::render::PAGE, "{}", text.len());
-        assert!(text.contains("\ncut at 3500 bytes; whole: mesh_recall {key: plan}\nyours:\n> y"), "{text}");
+        assert!(text.contains("\ncut at 3500 bytes\nyours:\n> y"), "{text}");
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::requests::Requests;
 use super::{NAMED, Reached};
 use crate::mail::Letters;
+use crate::memory::Seen;
 use crate::render::{duration, quoted, word, words};
 
 /// Unread messages remembered one by one; older ones are only counted.
@@ -69,6 +70,8 @@ pub(crate) struct News {
     pub(crate) replaced: bool,
     /// Messages that may be answered.
     pub(crate) letters: Letters,
+    /// Entries that were shown.
+    pub(crate) seen: Seen,
 }
 
 impl News {

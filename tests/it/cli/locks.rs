@@ -43,7 +43,9 @@ async fn who_waits_gets_the_lock_when_it_is_free() {
     let (code, result, said) = ended(waiting).await;
     assert_eq!((code, &result["holder"]), (Some(0), &json!("tester")));
     assert_eq!(result["locks"][0]["ticket"], waiter["ticket"]);
-    assert!(said.starts_with("waiting: src/a.rs is locked by owl, who holds src/"), "{said}");
+    let note: Value = serde_json::from_str(&said).unwrap();
+    let note = note["note"].as_str().unwrap();
+    assert!(note.starts_with("waiting: src/a.rs is locked by owl, who holds src/"), "{said}");
 }
 
 #[tokio::test]
@@ -93,6 +95,9 @@ async fn holders_are_asked_and_their_answers_reach_whoever_waits() {
         (&asked["holder"], &asked["from"], &asked["reason"], &asked["urgent"]),
         (&json!("holder"), &json!("tester"), &json!("please"), &json!(true))
     );
+    let told = mesh.run(&["inbox", "--as", "holder"]).stdout;
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.starts_with("tester asks you to make way on src/ \"please\": `meshctl answer "), "{told}");
     let waiting = mesh.spawn(&["lock", "src/a.rs", "--ask", "--wait", "1m", "--json"]);
     until_queued(&mut watch).await;
     let id = object(&mesh, &["locks", "src/a.rs"])["release_requests"][0]["id"].to_string();

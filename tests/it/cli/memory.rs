@@ -105,8 +105,10 @@ async fn earlier_versions_are_listed_and_brought_back() {
     object(&mesh, &["restore", "k", "2"]);
     let entry = &object(&mesh, &["recall", "k"])["entry"];
     assert_eq!((&entry["value"], &entry["tags"]), (&json!("two"), &json!(["two"])));
-    object(&mesh, &["remember", "k", "four", "--keep-labels"]);
+    object(&mesh, &["remember", "k", "four"]);
     assert_eq!(object(&mesh, &["recall", "k"])["entry"]["tags"], json!(["two"]));
+    object(&mesh, &["remember", "k", "five", "--drop-labels"]);
+    assert_eq!(object(&mesh, &["recall", "k"])["entry"]["tags"], json!([]));
 }
 
 #[tokio::test]

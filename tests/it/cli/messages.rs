@@ -30,6 +30,17 @@ async fn a_reply_is_waited_for_and_printed() {
 }
 
 #[tokio::test]
+async fn options_stand_anywhere_and_names_may_have_commas() {
+    let mesh = Mesh::new();
+    let _broker = mesh.serve(&[]);
+    let _owl = mesh.join_unattended("owl").await;
+    let _elm = mesh.join_unattended("elm").await;
+    assert_eq!(object(&mesh, &["send", "*", "--urgent", "main is broken"])["online_recipients"], 2);
+    let sent = object(&mesh, &["send", "owl,elm", "--intent", "ack", "thanks"]);
+    assert_eq!(sent["deliveries"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_reply_that_comes_late_still_lands() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);

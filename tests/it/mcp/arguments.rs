@@ -226,6 +226,7 @@ fn of_locks() -> Vec<Case> {
         ("mesh_unlock", json!({"keep": ["a"]}), "paths: name the locks to narrow. Nothing was unlocked"),
         ("mesh_unlock", json!({"paths": ["a"], "keep": 5}), "keep: expected a list of texts"),
         ("mesh_unlock", json!({"note": {"a": 1}}), "note: expected a text"),
+        ("mesh_unlock", json!({"colour": "a"}), "colour: is none of paths, keep, note. Nothing was unlocked"),
         ("mesh_locks", json!({"path": "../x"}), "name a path inside it"),
         ("mesh_locks", json!({"path": 5}), "path: expected a list of texts"),
     ]
@@ -235,7 +236,7 @@ fn of_the_log() -> Vec<Case> {
     vec![
         ("mesh_events", json!({"after": "x"}), "after: expected a whole number"),
         ("mesh_events", json!({"after": -1}), "after: expected a whole number"),
-        ("mesh_events", json!({"after": u64::MAX}), "in the future of this history"),
+        ("mesh_events", json!({"after": u64::MAX}), "after: no event has come that far yet"),
         ("mesh_events", json!({"types": ["nope"]}), "types: nope is none. Known: peer_joined, "),
         ("mesh_events", json!({"types": 5}), "types: expected a list of texts"),
         ("mesh_events", json!({"until": "soon"}), "until: \"soon\" is none. Write one of: key K, "),
@@ -267,6 +268,8 @@ async fn what_is_meant_beyond_doubt_is_taken() {
         ("mesh_remember", json!({"key": "k", "value": {"a": [1]}, "version": "0"}), "remembered k version 1"),
         ("mesh_remember", json!({"key": "nothing", "value": ""}), "there was nothing under nothing"),
         ("mesh_lock", json!({"paths": "[\"src/**\", \"a\"]", "ttl_seconds": "60"}), "locked src/, a for 60s"),
+        ("mesh_lock", json!({"file": "b, c", "wait": 0}), "locked b, c for 30m"),
+        ("mesh_unlock", json!({"path": "b"}), "unlocked b; you still hold a ("),
         ("mesh_events", json!({"limit": 0, "types": "file_locked"}), "file_locked"),
     ] {
         let text = fox.call(tool, arguments).await.done();

@@ -219,7 +219,10 @@ async fn they_remember(fox: &mut Agent, owl: &mut Agent) {
     assert_holds(&stale, &["at version 3 by fox", "yours: forget it\nNext: "]);
     let gone = owl.does("mesh_remember", json!({"key": "plan", "value": "", "version": 3})).await;
     assert_eq!(gone, "forgot plan");
-    assert_eq!(fox.does("mesh_recall", json!({"key": "plan"})).await, "nothing is remembered under plan");
+    assert_eq!(
+        fox.does("mesh_recall", json!({"key": "plan"})).await,
+        "nothing is remembered under plan. Next: mesh_recall with prefix or query"
+    );
 }
 
 async fn they_collide(fox: &mut Agent, owl: &mut Agent) {

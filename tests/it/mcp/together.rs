@@ -96,7 +96,7 @@ async fn a_conflict_is_merged_in_one_retry() {
 }
 
 #[tokio::test]
-async fn a_conflict_too_long_for_a_status_is_shown_and_merged_all_the_same() {
+async fn a_value_that_was_shown_in_part_is_not_overwritten_until_all_of_it_was_read() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let (mut fox, mut owl) = two(&mesh).await;
@@ -108,8 +108,21 @@ async fn a_conflict_too_long_for_a_status_is_shown_and_merged_all_the_same() {
     assert!(conflict.len() < 8_500, "{}", conflict.len());
     assert_holds(
         &conflict,
-        &["by fox:\n> aaa", "theirs:\n> bbb", "yours:\n> ccc", "whole: mesh_recall {key: plan}"],
+        &[
+            "by fox:\n> aaa",
+            "theirs:\n> bbb",
+            "yours:\n> ccc",
+            "Next: mesh_recall {key: plan} for all of theirs, merge",
+        ],
     );
+    fox.call("mesh_remember", note("d")).await.refused();
+    // Nor does a list show all of it.
+    assert_holds(
+        &fox.call("mesh_recall", json!({"prefix": "pl"})).await.done(),
+        &["cut; whole: mesh_recall"],
+    );
+    fox.call("mesh_remember", note("d")).await.refused();
+    fox.call("mesh_recall", json!({"key": "plan"})).await.done();
     assert_eq!(fox.call("mesh_remember", note("d")).await.done(), "remembered plan version 3");
 }
 

@@ -20,6 +20,7 @@ use crate::record::{EntryRecord, PastRecord, PolicyKind, PolicyRecord};
 use crate::revision::Version;
 use crate::target::Target;
 use crate::target::index::TargetIndex;
+use history::Deleted;
 
 pub(super) use write::Content;
 
@@ -28,6 +29,7 @@ pub(super) use write::Content;
 pub struct Entries {
     by_scope: BTreeMap<ScopeId, Shelf>,
     count: usize,
+    deleted: Deleted,
 }
 
 /// What is remembered in one scope.

@@ -203,13 +203,22 @@ fn clash(left: LockMode, right: LockMode) -> bool {
 
 /// How many of these are globs.
 fn globs(targets: &[Target]) -> usize {
-    targets.iter().filter(|target| target.kind() == TargetKind::Glob).count()
+    targets.iter().filter(|target| is_glob(target)).count()
+}
+
+fn is_glob(target: &Target) -> bool {
+    target.kind() == TargetKind::Glob
 }
 
 /// Each glob of a request is compared with many locks, so there may not be many.
 fn check_globs(field: &'static str, targets: &[Target]) -> Result<(), Rejection> {
     if globs(targets) > limits::GLOBS {
         return Err(Rejection::invalid(field, format!("may hold at most {} globs", limits::GLOBS)));
+    }
+    let globs = targets.iter().filter(|target| is_glob(target));
+    if globs.map(Target::alternatives).sum::<usize>() > limits::GLOB_ALTERNATIVES {
+        let problem = "have braces for more than 64 alternatives together; name fewer, or ask several times";
+        return Err(Rejection::invalid(field, problem));
     }
     Ok(())
 }

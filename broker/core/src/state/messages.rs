@@ -31,7 +31,7 @@ pub struct Messages {
     by_slot: BTreeMap<u32, Revision>,
     by_id: BTreeMap<MessageId, Revision>,
     free_slots: BTreeSet<u32>,
-    /// Bytes of all bodies.
+    /// Bytes of all bodies and of what they mention.
     bytes: usize,
     direct: BTreeMap<PeerKey, Feed>,
     broadcasts: BTreeMap<ScopeId, Feed>,
@@ -144,7 +144,7 @@ impl Messages {
         page: PageSize,
     ) -> (Vec<Arc<MessageRecord>>, bool) {
         let messages = Merged::new(self.feeds(peer, after)).filter(|message| message.from != peer.name);
-        page.fill(messages.cloned(), |message| message.body.len())
+        page.fill(messages.cloned(), size)
     }
 
     /// What is for a peer after a cursor, its own messages among it: no message is in two of them.
@@ -172,6 +172,16 @@ impl Messages {
     }
 }
 
+/// Roughly how many bytes a message takes, in memory and in an answer.
+fn size(message: &Arc<MessageRecord>) -> usize {
+    bytes(&message.body, &message.paths)
+}
+
+/// Bytes of a text and of the targets that it mentions.
+fn bytes(body: &str, paths: &[Target]) -> usize {
+    body.len() + paths.iter().map(|path| path.as_str().len()).sum::<usize>()
+}
+
 /// The messages of a feed after a revision.
 fn later(feed: &Feed, after: Revision) -> btree_map::Range<'_, Revision, Arc<MessageRecord>> {
     feed.range((Bound::Excluded(after), Bound::Unbounded))
@@ -185,7 +195,6 @@ fn page_of(
     shown: impl Fn(&MessageRecord) -> bool,
 ) -> Vec<Arc<MessageRecord>> {
     let messages = later(feed, after).map(|(_, message)| message).filter(|message| shown(message)).cloned();
-    let size = |message: &Arc<MessageRecord>| message.body.len();
     if after > Revision::ZERO {
         return page.fill(messages, size).0;
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Decision, State};
+use super::{Decision, State, Transaction};
 use crate::command::{Acquire, Command, Join, Request, Send};
 use crate::event::Event;
 use crate::id::{MessageId, PeerName, ResumeKey, ScopeId, SessionId, TopicName};
@@ -25,6 +25,9 @@ use crate::record::{
 use crate::rejection::Rejection;
 use crate::target::Target;
 use crate::time::{Millis, Now, Timestamp, WallTime};
+
+/// Operations that the longest item of the history is: a grant of a hundred long locks.
+const LONGEST_ITEM: usize = 88;
 
 /// A mesh with one scope, a clock, its log and what a store would hold.
 #[derive(Default)]
@@ -43,7 +46,8 @@ impl Mesh {
             Decision::Answer(outcome) => return Ok(outcome),
             Decision::Commit(transaction) => transaction,
         };
-        assert!(transaction.writes.len() <= 250, "the store takes no more at once");
+        let cost = self.cost(&transaction, request);
+        assert!(cost <= 256, "the store takes no more at once than 256 operations: {cost} for {request:?}");
         for write in &transaction.writes {
             match write {
                 Write::Put(record) => self.stored.insert(record.key(), record.clone()),
@@ -53,6 +57,22 @@ impl Mesh {
         self.state.apply_transaction(&transaction, Timestamp(self.now));
         self.log.push(transaction.log);
         Ok(transaction.outcome)
+    }
+
+    /// How many operations of the store a transaction is: a long record is several, and so is one that it takes the
+    /// place of. The broker may meet the longest item there is in the slot of the history.
+    fn cost(&self, transaction: &Transaction, request: &Request) -> usize {
+        let item = postcard::to_allocvec(&*transaction.log).unwrap();
+        assert!(item.len() < 512 * 1024, "the store takes no longer value: {} for {request:?}", item.len());
+        let replaced = if request.caller.is_none() { LONGEST_ITEM } else { 0 };
+        let of_write = |write: &Write| {
+            let (key, new) = match write {
+                Write::Put(record) => (record.key(), operations_of(record)),
+                Write::Delete(key) => (key.clone(), 1),
+            };
+            new.max(self.stored.get(&key).map_or(0, operations_of))
+        };
+        operations(item.len()).max(replaced) + transaction.writes.iter().map(of_write).sum::<usize>()
     }
 
     fn by(&mut self, caller: SessionId, command: Command) -> Result<Outcome, Rejection> {
@@ -139,6 +159,15 @@ impl Mesh {
     fn events(&mut self) -> Vec<Event> {
         self.log.drain(..).flat_map(|log| log.events.clone()).collect()
     }
+}
+
+/// How many operations of the store a value of so many bytes is.
+fn operations(bytes: usize) -> usize {
+    bytes.div_ceil(4_338).max(1)
+}
+
+fn operations_of(record: &Record) -> usize {
+    operations(postcard::to_allocvec(record).unwrap().len())
 }
 
 fn scope() -> ScopeId {

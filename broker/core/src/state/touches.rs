@@ -174,7 +174,7 @@ impl State {
     pub(super) fn decide_touch_expiry(&self, key: &TouchKey, now: Now) -> Step {
         let peer = PeerKey { scope: key.scope.clone(), name: key.peer.clone() };
         let due = |touch: &&Arc<TouchRecord>| touch.latest().after(limits::TOUCH_RETENTION) <= now.at;
-        let expired = self.touches.of_peer(&peer).take_while(due).take(limits::TOUCHES);
+        let expired = self.touches.of_peer(&peer).take_while(due).take(limits::FORGOTTEN_PER_TRANSACTION);
         let writes: Vec<Write> = expired.map(|touch| deletion(touch)).collect();
         if writes.is_empty() {
             return Step::Answer(Outcome::Done);

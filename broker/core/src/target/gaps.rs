@@ -37,6 +37,11 @@ impl<T> Gapped<T> {
         &self.head
     }
 
+    /// What it ends with, from the last gap on; all of it, if it has none.
+    pub(super) fn tail(&self) -> &[T] {
+        self.tail.as_ref().unwrap_or(&self.head)
+    }
+
     /// All parts, if it has no gap.
     pub(super) fn whole(&self) -> Option<&[T]> {
         self.tail.is_none().then_some(&self.head)

@@ -41,6 +41,11 @@ impl Glob {
         Ok(Self { alternatives, directory })
     }
 
+    /// How many alternatives it has.
+    pub(super) fn alternatives(&self) -> usize {
+        self.alternatives.len()
+    }
+
     /// The one alternative, if there is but one.
     pub(super) fn single(&self) -> Option<&Alternative> {
         match self.alternatives.as_slice() {

@@ -78,8 +78,12 @@ impl Segment {
             Self::Exact(text) => text == name,
             Self::Any => true,
             Self::Fits(forms) => {
+                let mut likely = forms.iter().filter(|form| may_hold(form, name)).peekable();
+                if likely.peek().is_none() {
+                    return false;
+                }
                 let name: Vec<char> = name.chars().collect();
-                forms.iter().any(|form| form.holds(&name, |class, c| class.meets(&Class::Char(*c))))
+                likely.any(|form| form.holds(&name, |class, c| class.meets(&Class::Char(*c))))
             }
         }
     }
@@ -128,6 +132,13 @@ impl Class {
         };
         (!set.is_empty()).then_some(Self::Set(set))
     }
+}
+
+/// False only if a form does not fit a name, as its two ends show: most do not.
+fn may_hold(form: &Gapped<Class>, name: &str) -> bool {
+    let fits = |(class, c): (&Class, char)| class.meets(&Class::Char(c));
+    form.tail().iter().rev().zip(name.chars().rev()).all(fits)
+        && form.head().iter().zip(name.chars()).all(fits)
 }
 
 /// The forms of a segment: it alone, unless it could be `.` or `..`, which are no names. Where it has a gap there is

@@ -153,6 +153,8 @@ fn fence(fence: &pb::Fence) -> Result<Fence, Rejection> {
 fn precondition(given: Option<pb::Precondition>) -> Result<Precondition, Rejection> {
     match given.and_then(|precondition| precondition.condition) {
         None => Ok(Precondition::LastRead(None)),
+        // Nothing was ever written at revision 0, so that it is what was read by nobody.
+        Some(Condition::LastRead(revision)) => Ok(Precondition::LastRead(Some(Revision(revision)))),
         Some(Condition::Overwrite(true)) => Ok(Precondition::Any),
         Some(Condition::Overwrite(false)) => {
             let problem = "is false; leave the precondition out, or ask for a version";

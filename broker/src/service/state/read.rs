@@ -63,6 +63,7 @@ pub(super) async fn list(
     let after: Option<EntryKey> = page::after(&request.page_token)?;
     let page_size = PageSize::of(size(request.page_size));
     let named = std::mem::take(&mut request.scope);
+    let reader = caller.session.filter(|_| !request.peek);
     let filter = convert::filter(request)?;
     let by_key = EntryFilter { prefix: filter.prefix.clone(), ..EntryFilter::default() };
     let scope = mesh.one_scope(&mesh.view.read(), &caller, &named)?;
@@ -76,7 +77,7 @@ pub(super) async fn list(
     };
     let last = entries.last().filter(|_| more);
     let next_page_token = last.map(|entry| page::token(&entry.key)).unwrap_or_default();
-    mesh.reads.note_entries(caller.session, &entries);
+    mesh.reads.note_entries(reader, &entries);
     Ok(pb::ListEntriesResponse {
         header: mesh.header(revision),
         next_page_token,
@@ -116,11 +117,12 @@ pub(super) async fn search(
     let (default, max) = limits::HITS;
     let limit = if request.limit == 0 { default } else { size(request.limit).min(max) };
     let named = std::mem::take(&mut request.scope);
+    let reader = caller.session.filter(|_| !request.peek);
     let (query, filter) = convert::search(request)?;
     let scope = mesh.one_scope(&mesh.view.read(), &caller, &named)?;
     let (revision, hits) =
         mesh.indices.find(mesh, &scope, words(&query), filter, PageSize::of(limit)).await?;
-    mesh.reads.note_entries(caller.session, hits.iter().map(|hit| &hit.entry));
+    mesh.reads.note_entries(reader, hits.iter().map(|hit| &hit.entry));
     let hit =
         |Hit { entry, score }: &Hit| pb::SearchHit { entry: Some(convert::entry(entry)), score: *score };
     Ok(pb::SearchEntriesResponse { header: mesh.header(revision), hits: hits.iter().map(hit).collect() })

@@ -433,3 +433,23 @@ async fn a_list_of_requests_that_want_much_is_cut_to_what_an_answer_holds() {
     assert!(answer.encoded_len() <= mesh_core::limits::PAGE_BYTES + 50_000, "{}", answer.encoded_len());
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+#[tokio::test]
+async fn a_peer_that_waits_twice_for_the_same_gets_it_in_both_calls() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let lynx = broker.join("bold-lynx").await;
+    fox.lock(&["a"]).await;
+    lynx.lock(&["own"]).await;
+    let mut first = call(&lynx, request(&["a", "own"], ""));
+    queued(&broker, &mut first, &["bold-lynx"]).await;
+    let mut second = call(&lynx, request(&["own", "a"], ""));
+    queued(&broker, &mut second, &["bold-lynx", "bold-lynx"]).await;
+    release(&fox).await;
+    let (first, second) = soon(async { tokio::join!(first, second) }).await;
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((paths(&first), paths(&second)), (vec!["a", "own"], vec!["own", "a"]));
+    assert_eq!(first.locks[0].fencing_token, second.locks[1].fencing_token, "one lock");
+    assert_eq!(broker.mesh.waits.count(), 0);
+    assert_eq!(queue(&broker).await, [""; 0]);
+}

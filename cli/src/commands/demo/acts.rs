@@ -135,6 +135,7 @@ async fn make_way(
     stage.act("Codex waits in the queue. Claude makes way; the lock is handed over at once.").await?;
     let want = args! { paths: [FILE], reason: "a test", wait_seconds: 30 };
     let waiting = stage.begin(codex, "mesh_lock", want).await?;
+    stage.see("codex in the queue", |event| matches!(event, Kind::LockQueued(_))).await?;
     stage.dwell().await?;
     let freed = stage.call(claude, "mesh_unlock", args! { paths: [FILE], note: "refresh() is done" }).await?;
     freed.done(&["unlocked src/auth.rs"])?;

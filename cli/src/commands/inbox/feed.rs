@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::identity;
 use crate::json;
-use crate::render::letter::letter;
+use crate::render::letter::letters;
 use crate::time::Clock;
 
 #[derive(Serialize)]
@@ -32,7 +32,5 @@ pub(crate) async fn run(ctx: &Context, feed: Feed, after_revision: u64, limit: u
         return ctx.out.text("nothing was said\n");
     }
     let clock = Clock::local();
-    let shown: String =
-        answer.messages.iter().map(|message| letter(ctx.out.paint(), &clock, message)).collect();
-    ctx.out.text(&shown)
+    ctx.out.text(&letters(ctx.out.paint(), &clock, &answer.messages))
 }

@@ -10,7 +10,7 @@ use mesh_client::proto::{
 };
 use mesh_client::{ClientError, Session, WatchItem, WatchOptions};
 
-use crate::output;
+use crate::output::Output;
 use crate::render::{quoted, some_paths};
 
 /// What to say to them.
@@ -31,6 +31,7 @@ impl Asking {
     /// Asks, and tells whom.
     pub(super) async fn ask(
         &self,
+        out: Output,
         session: &Session,
         request: &AcquireLocksRequest,
     ) -> Result<Asked, ClientError> {
@@ -45,7 +46,7 @@ impl Asking {
         for request in &answer.requests {
             let holder = printable_line(&request.holder);
             let paths = some_paths(request.lock_paths.iter().map(String::as_str));
-            output::note(format_args!("asked {holder} to make way on {paths} (request {})", request.id));
+            out.tell(format_args!("asked {holder} to make way on {paths} (request {})", request.id));
         }
         let revision = answer.header.map_or(0, |header| header.revision);
         Ok(Asked { requests: answer.requests, revision })
@@ -53,7 +54,7 @@ impl Asking {
 }
 
 /// Tells what is answered to open requests, for as long as it is polled.
-pub(super) async fn tell_answers(session: &Session, asked: Option<&Asked>) -> Infallible {
+pub(super) async fn tell_answers(out: Output, session: &Session, asked: Option<&Asked>) -> Infallible {
     if let Some(asked) = asked.filter(|asked| !asked.requests.is_empty()) {
         let filter = EventFilter {
             types: vec![EventType::LockReleaseAnswered.into()],
@@ -71,7 +72,7 @@ pub(super) async fn tell_answers(session: &Session, asked: Option<&Asked>) -> In
                         if let Some(Kind::LockReleaseAnswered(event)) = &event.event
                             && let Some(answer) = answer_to(&asked.requests, event)
                         {
-                            output::note(answer);
+                            out.tell(answer);
                         }
                     }
                 }

@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
 use crate::identity::{self, LOCK_TTL};
-use crate::output;
+use crate::output::{self, Output};
 use crate::signals::Signals;
 
 /// The variable in which the command finds its fencing token.
@@ -54,7 +54,7 @@ pub(super) async fn run(
     // Renewing must not announce it again.
     let request = AcquireLocksRequest { contract: None, ..request };
     let code = match locks {
-        Ok(locks) => hold(&session, &request, locks, &mut signals, program, arguments).await,
+        Ok(locks) => hold(ctx.out, &session, &request, locks, &mut signals, program, arguments).await,
         Err(error) => Err(error),
     };
     leave(&session).await;
@@ -70,6 +70,7 @@ async fn leave(session: &Session) {
 }
 
 async fn hold(
+    out: Output,
     session: &Session,
     request: &AcquireLocksRequest,
     locks: Vec<Lock>,
@@ -87,7 +88,7 @@ async fn hold(
     let ttl = request.ttl.as_ref().map_or(LOCK_TTL, |ttl| duration::from_proto(Some(ttl)));
     let mut renewal = interval_at(Instant::now() + ttl / 3, (ttl / 3).max(Duration::from_millis(100)));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut keeper = Keeper { session, request, token, lost: false };
+    let mut keeper = Keeper { out, session, request, token, lost: false };
     loop {
         tokio::select! {
             status = child.wait() => return Ok(code_of(status.map_err(CliError::failure)?)),
@@ -98,12 +99,13 @@ async fn hold(
     }
 }
 
-fn token(locks: &[Lock]) -> u64 {
+pub(super) fn token(locks: &[Lock]) -> u64 {
     locks.iter().map(|lock| lock.fencing_token).max().unwrap_or_default()
 }
 
 /// Keeps the locks for as long as the command runs.
 struct Keeper<'a> {
+    out: Output,
     session: &'a Session,
     request: &'a AcquireLocksRequest,
     token: u64,
@@ -119,12 +121,12 @@ impl Keeper<'_> {
                 self.lost = false;
                 if token(&locks) != self.token {
                     self.token = token(&locks);
-                    output::note("warning: the locks were lost for a moment, and taken again");
+                    self.out.tell("warning: the locks were lost for a moment, and taken again");
                 }
             }
             Ok(Acquired::Refused(conflicts)) => {
                 if !std::mem::replace(&mut self.lost, true) {
-                    output::note(format_args!("warning: the locks are lost; {}", in_the_way(&conflicts)));
+                    self.out.tell(format_args!("warning: the locks are lost; {}", in_the_way(&conflicts)));
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot renew the locks"),

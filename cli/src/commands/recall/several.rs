@@ -10,7 +10,6 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::identity::{self, Reader, read};
 use crate::json;
-use crate::output;
 use crate::render::table::{Cell, table};
 use crate::render::{ago, preview};
 use crate::target;
@@ -37,14 +36,24 @@ pub(super) async fn run(ctx: &Context, scope: String, args: Args) -> Result<(), 
     let reader = identity::reader(ctx).await?;
     let path = target::optional(ctx, args.path.as_ref())?;
     let prefix = args.prefix.unwrap_or_default();
+    // A table shows how values begin.
+    let peek = !ctx.out.is_json();
+    let all = args.query.is_none() && path.is_empty() && prefix.is_empty() && args.tags.is_empty();
     let found = match args.query {
         Some(query) => {
-            let request = SearchEntriesRequest { scope, query, prefix, path, tags: args.tags, limit: 0 };
+            let request =
+                SearchEntriesRequest { scope, query, prefix, path, tags: args.tags, limit: 0, peek };
             search(&reader, request, args.limit).await?
         }
         None => {
-            let request =
-                ListEntriesRequest { scope, prefix, path, tags: args.tags, ..ListEntriesRequest::default() };
+            let request = ListEntriesRequest {
+                scope,
+                prefix,
+                path,
+                tags: args.tags,
+                peek,
+                ..ListEntriesRequest::default()
+            };
             list(&reader, request, args.limit).await?
         }
     };
@@ -54,13 +63,17 @@ pub(super) async fn run(ctx: &Context, scope: String, args: Args) -> Result<(), 
         return ctx.out.json(&Answer { revision, entries, more });
     }
     if entries.is_empty() {
-        return ctx.out.text("nothing is remembered\n");
+        return ctx.out.text(if all {
+            "nothing is remembered\n"
+        } else {
+            "nothing that is remembered fits\n"
+        });
     }
     let clock = Clock::local();
     let rows: Vec<_> = entries.iter().map(|entry| row(&clock, entry)).collect();
     ctx.out.text(&table(ctx.out.paint(), &["KEY", "VERSION", "WRITER", "AGE", "VALUE"], &rows))?;
     if more {
-        output::note(format_args!("there are more; --limit {} shows them", args.limit.saturating_mul(10)));
+        ctx.out.tell(format_args!("there are more; --limit {} shows them", args.limit.saturating_mul(10)));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{repeat, show, timed_out};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::identity;
-use crate::render::letter::letter;
+use crate::render::letter::letters;
 use crate::time::Clock;
 
 /// Until a message that you sent is answered
@@ -16,6 +16,7 @@ use crate::time::Clock;
   meshctl wait reply \"$id\" --timeout 1h")]
 pub(super) struct Args {
     /// Id of the message
+    #[arg(value_parser = crate::commands::message_id)]
     message_id: String,
 
     #[command(flatten)]
@@ -28,7 +29,7 @@ pub(super) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
     let answer = until_reply(&session, &args.message_id, Instant::now() + timeout).await?;
     let answer = answer.ok_or_else(|| timed_out("nobody answered", timeout))?;
     show(ctx, &answer, || match &answer.by {
-        Some(By::Reply(reply)) => ctx.out.text(&letter(ctx.out.paint(), &Clock::local(), reply)),
+        Some(By::Reply(reply)) => ctx.out.text(&letters(ctx.out.paint(), &Clock::local(), [reply])),
         Some(By::Entry(_) | By::Peer(_) | By::Batch(_)) | None => Ok(()),
     })
 }

@@ -1,5 +1,6 @@
-//! What entries were before: a few former versions of each key.
+//! What entries were before: a few former versions of each key, and of keys that are deleted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::id::{EntryKey, ScopeId};
@@ -12,6 +13,36 @@ use crate::state::{Change, State, Step};
 use crate::time::Timestamp;
 
 use super::Entries;
+
+/// The deleted keys whose versions are kept, the longest deleted first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deleted {
+    /// With the bytes of their versions.
+    by_age: BTreeMap<(Timestamp, ScopeId, EntryKey), usize>,
+    ended: BTreeMap<(ScopeId, EntryKey), Timestamp>,
+    bytes: usize,
+}
+
+impl Deleted {
+    fn insert(&mut self, scope: &ScopeId, key: &EntryKey, ended: Timestamp, bytes: usize) {
+        self.ended.insert((scope.clone(), key.clone()), ended);
+        self.by_age.insert((ended, scope.clone(), key.clone()), bytes);
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, scope: &ScopeId, key: &EntryKey) {
+        let name = (scope.clone(), key.clone());
+        let Some(ended) = self.ended.remove(&name) else { return };
+        self.bytes -= self.by_age.remove(&(ended, name.0, name.1)).unwrap_or_default();
+    }
+
+    /// The key that gives way, when there are too many.
+    fn excess(&self) -> Option<&(Timestamp, ScopeId, EntryKey)> {
+        let (count, bytes) = limits::DELETED_KEYS;
+        let (longest_deleted, _) = self.by_age.first_key_value()?;
+        (self.by_age.len() > count || self.bytes > bytes).then_some(longest_deleted)
+    }
+}
 
 impl Entries {
     /// The version that the next write of a key makes.
@@ -34,10 +65,10 @@ impl Entries {
     /// there are as many as are kept; the oldest of the others go that are too many bytes.
     pub(super) fn retire(&self, change: &mut Change, entry: &Arc<EntryRecord>, ended: Timestamp) {
         let new = Arc::new(PastRecord { entry: entry.clone(), ended });
-        let mut bytes = entry.value.len();
+        let mut bytes = entry.bytes();
         let older = self.past(&entry.scope, &entry.key).iter().rev();
         for past in older.filter(|past| past.slot() != new.slot()) {
-            bytes += past.entry.value.len();
+            bytes += past.entry.bytes();
             if bytes > limits::VERSIONS_KEPT.1 {
                 let name = RecordKey::Past(entry.scope.clone(), entry.key.clone(), past.slot());
                 change.writes.push(Write::Delete(name));
@@ -80,13 +111,26 @@ impl State {
     }
 
     /// The versions of a deleted key have a deadline, those of a present one have none, in whatever order the
-    /// records came.
+    /// records came. Where too many are deleted, the longest deleted is due at once: it goes before anything else
+    /// happens.
     pub(super) fn settle_past(&mut self, scope: &ScopeId, key: &EntryKey) {
         let due = Due::Past(scope.clone(), key.clone());
-        let newest = self.entries.past(scope, key).last().filter(|_| self.entries.get(scope, key).is_none());
-        match newest.map(|past| past.ended) {
-            Some(ended) => self.deadlines.set(due, ended.after(limits::DELETED_RETENTION)),
+        let past = self.entries.past(scope, key);
+        let newest = past.last().filter(|_| self.entries.get(scope, key).is_none());
+        let deleted = newest.map(|newest| {
+            let bytes: usize = past.iter().map(|past| past.entry.bytes()).sum();
+            (newest.ended, bytes)
+        });
+        self.entries.deleted.remove(scope, key);
+        match deleted {
+            Some((ended, bytes)) => {
+                self.entries.deleted.insert(scope, key, ended, bytes);
+                self.deadlines.set(due, ended.after(limits::DELETED_RETENTION));
+            }
             None => self.deadlines.clear(&due),
+        }
+        if let Some((ended, scope, key)) = self.entries.deleted.excess() {
+            self.deadlines.set_earlier(Due::Past(scope.clone(), key.clone()), *ended);
         }
     }
 }

@@ -156,7 +156,13 @@ impl Locks {
             let (what, limit) = ("waiting requests of one scope", limits::WAITERS_PER_SCOPE);
             return Err(Rejection::LimitReached { what, limit });
         }
-        self.check_limits(peer, targets.len(), globs(targets))
+        let more = globs(targets);
+        let waiting = || self.queue.of_scope(&peer.scope).map(|waiter| globs(&waiter.targets)).sum::<usize>();
+        if more > 0 && waiting() + more > limits::WAITING_GLOBS_PER_SCOPE {
+            let (what, limit) = ("globs of waiting requests of one scope", limits::WAITING_GLOBS_PER_SCOPE);
+            return Err(Rejection::LimitReached { what, limit });
+        }
+        self.check_limits(peer, targets.len(), more)
     }
 }
 

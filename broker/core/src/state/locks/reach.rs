@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::clash;
 use super::outlook::{Outlook, Wish};
 use crate::id::PeerName;
 use crate::record::LockMode;
@@ -97,24 +96,25 @@ impl Reach {
     }
 
     fn link_earlier(&mut self, outlook: &Outlook<'_>) {
-        // For each target, who wants it: peer and mode, in the order of the queue.
-        let mut wanted: BTreeMap<&Target, Vec<(usize, LockMode)>> = BTreeMap::new();
+        let mut claims: BTreeMap<&Target, Claims> = BTreeMap::new();
+        let mut claimed = BTreeSet::new();
         for waiter in outlook.waiters() {
             let Some(from) = self.places.get(&waiter.peer).copied() else { continue };
+            let exclusive = waiter.mode == LockMode::Exclusive;
             let mut ahead = Bits::none(self.names.len());
-            for target in outlook.wants(&Wish::of(waiter)) {
-                let earlier = outlook.wanted_too(target).filter_map(|other| wanted.get(other)).flatten();
-                for (to, mode) in earlier {
-                    if clash(*mode, waiter.mode) {
-                        ahead.add(*to);
-                    }
-                }
+            let wants: Vec<&Target> = outlook.wants(&Wish::of(waiter)).collect();
+            for claims in outermost(&wants).filter_map(|target| claims.get(target)) {
+                ahead.add_all(if exclusive { &claims.all } else { &claims.exclusive });
             }
             let passes = |to: &usize| *to == from || self.all[from].has(*to) || self.all[*to].has(from);
             let new = ahead.iter().filter(|to| !passes(to)).collect();
             self.link(from, new);
-            for target in &waiter.targets {
-                wanted.entry(target).or_default().push((from, waiter.mode));
+            let targets: Vec<&Target> = waiter.targets.iter().collect();
+            for target in outermost(&targets).filter(|target| claimed.insert((*target, from, exclusive))) {
+                for other in outlook.wanted_too(target) {
+                    let claims = claims.entry(other).or_insert_with(|| Claims::none(self.names.len()));
+                    claims.add(from, exclusive);
+                }
             }
         }
     }
@@ -136,6 +136,35 @@ impl Reach {
             }
         }
     }
+}
+
+/// Who wants something that a target intersects.
+#[derive(Debug)]
+struct Claims {
+    all: Bits,
+    /// Those that do not share it.
+    exclusive: Bits,
+}
+
+impl Claims {
+    fn none(capacity: usize) -> Self {
+        Self { all: Bits::none(capacity), exclusive: Bits::none(capacity) }
+    }
+
+    fn add(&mut self, peer: usize, exclusive: bool) {
+        self.all.add(peer);
+        if exclusive {
+            self.exclusive.add(peer);
+        }
+    }
+}
+
+/// Targets but for those inside a directory among them: what intersects one of those intersects the directory.
+fn outermost<'a, 'b>(targets: &'b [&'a Target]) -> impl Iterator<Item = &'a Target> + use<'a, 'b> {
+    let is_inside = |target: &Target| {
+        targets.iter().any(|outer| outer.is_subtree() && *outer != target && outer.covers(target))
+    };
+    targets.iter().copied().filter(move |target| !is_inside(target))
 }
 
 /// A set of small numbers.

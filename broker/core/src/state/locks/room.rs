@@ -5,10 +5,11 @@ use crate::record::{Record, Write};
 
 /// Bytes of a record that are one operation of the store.
 const OPERATION: usize = 4_096;
-/// What a transaction may come to. The store takes 256 operations; the rest is for what is added at the end.
-const BATCH: usize = 240 * OPERATION;
-/// What the item of the history may come to, the answer to a repeat included.
+/// What the item of the history may come to, the answer to a repeat included. What lies in its slot may be as long.
 const LOG: usize = 400 * 1024;
+/// What the other records of a transaction may come to. The store takes 256 operations; the rest is for what is added
+/// at the end.
+const BATCH: usize = 248 * OPERATION - LOG;
 
 /// What is left of a transaction.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Room {
     /// nothing, when there is less. The answer may tell again what the events tell.
     pub(super) fn take(&mut self, writes: usize, bytes: usize, events: usize) -> bool {
         let log = 2 * events;
-        let batch = writes * OPERATION + bytes + log;
+        let batch = writes * OPERATION + bytes;
         if batch > self.batch || log > self.log {
             return false;
         }
@@ -40,7 +41,7 @@ impl Room {
     pub(super) fn use_for(&mut self, writes: &[Write], events: &[Event]) {
         let bytes = writes.iter().map(bytes).sum::<usize>();
         let log = 2 * events.iter().map(Event::weight).sum::<usize>();
-        self.batch = self.batch.saturating_sub(writes.len() * OPERATION + bytes + log);
+        self.batch = self.batch.saturating_sub(writes.len() * OPERATION + bytes);
         self.log = self.log.saturating_sub(log);
     }
 }

@@ -37,7 +37,7 @@ impl Messages {
         self.by_slot.insert(record.slot, record.revision);
         self.by_revision.insert(record.revision, record.clone());
         self.by_id.insert(record.id, record.revision);
-        self.bytes += record.body.len();
+        self.bytes += super::size(record);
         match &record.to {
             Recipients::Direct(names) => {
                 for name in names {
@@ -78,7 +78,7 @@ impl Messages {
         self.free_slots.insert(slot);
         let Some(record) = self.by_revision.remove(&revision) else { return };
         self.by_id.remove(&record.id);
-        self.bytes -= record.body.len();
+        self.bytes -= super::size(&record);
         self.read_by_all.remove(&revision);
         match &record.to {
             Recipients::Direct(names) => {
@@ -186,7 +186,10 @@ mod tests {
             for slot in orders {
                 messages.insert(&record(slot));
             }
-            assert_eq!((messages.count(), messages.bytes), (9, 45));
+            assert_eq!(
+                (messages.count(), messages.bytes),
+                (9, 9 * ("hello".len() + "src/a".len() * 2 + "src/".len()))
+            );
             assert_eq!(messages.threads.values().map(Feed::len).collect::<Vec<_>>(), [8], "in any order");
             for slot in [4, 0, 8, 1, 7, 3, 2, 6, 5] {
                 messages.remove(slot);

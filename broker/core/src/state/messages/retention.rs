@@ -20,7 +20,7 @@ const LOOKED_AT: usize = 1_000;
 /// Messages that one transaction deletes, as many as it may.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
-    /// Bytes of their bodies.
+    /// Bytes of their bodies and of what they mention.
     bytes: usize,
     /// Bytes of their records.
     weight: usize,
@@ -33,7 +33,7 @@ impl Deletions {
         let (count, bytes) = limits::DELETES_PER_TRANSACTION;
         let fits = self.writes.len() < count && self.weight + message.weight() <= bytes;
         if fits {
-            self.bytes += message.body.len();
+            self.bytes += super::bytes(&message.body, &message.paths);
             self.weight += message.weight();
             self.writes.push(Write::Delete(RecordKey::Message(message.slot)));
         }
@@ -49,11 +49,12 @@ impl Deletions {
 impl Messages {
     /// Adds what gives way to a new message where the mesh is full: the oldest that all their recipients have read.
     pub(super) fn make_room(&self, send: &Send, deletions: &mut Deletions) -> Result<(), Rejection> {
+        let new = super::bytes(&send.body, &send.paths);
         let mut read = self.read_by_all.values();
         loop {
             let full = if self.count() - deletions.writes.len() >= limits::MESSAGES {
                 Rejection::LimitReached { what: "messages", limit: limits::MESSAGES }
-            } else if self.bytes - deletions.bytes + send.body.len() > limits::MESSAGE_BYTES {
+            } else if self.bytes - deletions.bytes + new > limits::MESSAGE_BYTES {
                 Rejection::LimitReached { what: "bytes of messages", limit: limits::MESSAGE_BYTES }
             } else {
                 return Ok(());

@@ -27,7 +27,7 @@ fn key() -> EntryKey {
     named("plan")
 }
 
-fn put(precondition: Precondition) -> Put {
+pub(super) fn put(precondition: Precondition) -> Put {
     Put {
         scope: None,
         key: key(),

@@ -9,6 +9,7 @@ use crate::rejection::Rejection;
 use crate::revision::Revision;
 use crate::state::PageSize;
 use crate::state::messages::{Receipt, Receipts};
+use crate::target::Target;
 use crate::time::{Millis, WallTime};
 
 fn acknowledge(up_to: Revision) -> Command {
@@ -148,6 +149,21 @@ fn an_inbox_is_all_that_is_for_a_peer_in_one_order() {
     assert_eq!(mesh.unread("bob"), 15);
     mesh.restart();
     assert_eq!(shown(&mesh, 0, 100), (expected, false));
+}
+
+#[test]
+fn what_messages_mention_counts_for_what_a_page_holds() {
+    let mut mesh = Mesh::default();
+    let (ann, _bob) = (mesh.join("ann"), mesh.join("bob"));
+    let long = |n: usize| target(&format!("{}/{n:02}", "x".repeat(1_000)));
+    let paths: Vec<Target> = (0..limits::MENTIONS).map(long).collect();
+    for _ in 0..40 {
+        let message = Send { paths: paths.clone(), ..mesh.message(to(&["bob"])) };
+        mesh.by(ann, Command::Send(message)).unwrap();
+    }
+    let bob = mesh.state.peers.get(&scope(), &name("bob")).unwrap();
+    let (page, more) = mesh.state.messages.inbox(bob, Revision::ZERO, PageSize::of(100));
+    assert_eq!((page.len(), more), (limits::PAGE_BYTES / (limits::MENTIONS * 1_003 + "hello".len()), true));
 }
 
 #[test]

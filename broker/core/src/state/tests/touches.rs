@@ -232,11 +232,23 @@ fn touches_are_forgotten_after_a_day_those_of_a_peer_together() {
     assert_eq!(mesh.state.touches.count(), limits::TOUCHES + 2);
     mesh.pass(Millis(1));
     assert_eq!(about(&mesh, "/"), [("f0".to_owned(), "ann".to_owned())], "it was touched again");
-    assert_eq!((mesh.state.revision().0 - before, mesh.events()), (2, vec![]));
+    assert_eq!((mesh.state.revision().0 - before, mesh.events()), (3, vec![]));
     mesh.pass(Millis(10));
     assert_eq!(mesh.state.touches.count(), 0);
     let left = mesh.stored.keys().filter(|key| matches!(key, RecordKey::Touch(_))).count();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn long_touches_are_forgotten_as_many_as_a_transaction_takes() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let worktree = Some("/w".repeat(limits::WORKTREE_BYTES / 2));
+    mesh.by(ann, Command::Update(Update { worktree, ..Update::default() })).unwrap();
+    let paths: Vec<String> = (0..limits::TOUCHES).map(|n| format!("{n}/{}", "x".repeat(1_000))).collect();
+    touch(&mut mesh, ann, &paths.iter().map(|path| (path.as_str(), Edit)).collect::<Vec<_>>()).unwrap();
+    mesh.pass(limits::TOUCH_RETENTION);
+    assert_eq!(mesh.state.touches.count(), 0);
 }
 
 #[test]

@@ -1,8 +1,11 @@
-use super::{Mesh, UNREAD, delete, key, put, written};
+use std::sync::Arc;
+
+use super::{Mesh, UNREAD, delete, key, named, put, written};
 use crate::command::{Command, Precondition, Put, Restore};
 use crate::event::Event;
 use crate::limits::{self, DELETED_RETENTION};
 use crate::outcome::Outcome;
+use crate::record::{EntryRecord, PastRecord, Record, Write};
 use crate::rejection::Rejection;
 use crate::revision::Version;
 use crate::state::tests::{scope, target};
@@ -51,6 +54,22 @@ fn former_versions_are_kept_as_far_as_their_bytes_go() {
 }
 
 #[test]
+fn a_key_expires_with_versions_that_are_about_many_paths() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let paths: Vec<_> = (0..32).map(|n| target(&format!("{n}/{}", "x".repeat(1_000)))).collect();
+    for n in 1..=12 {
+        let value = "x".repeat(limits::VERSIONS_KEPT.1 / limits::VERSIONS_KEPT.0);
+        let ttl = Some(Millis::seconds(n));
+        mesh.by(ann, Command::Put(Put { value: value.into(), paths: paths.clone(), ttl, ..put(UNREAD) }))
+            .unwrap();
+    }
+    assert_eq!(mesh.versions().0, [12, 11, 10, 9, 8], "what they are about takes room too");
+    mesh.pass(Millis::seconds(12));
+    assert_eq!(mesh.versions(), (vec![], false));
+}
+
+#[test]
 fn versions_go_on_after_a_deletion_while_they_are_kept() {
     let mut mesh = Mesh::default();
     let ann = mesh.join("ann");
@@ -87,10 +106,10 @@ fn a_deadline_of_former_versions_does_not_depend_on_the_order_of_recovery() {
         mesh.pass(Millis::minutes(1));
     }
     let forward = |mesh: &Mesh| mesh.stored.values().cloned().collect::<Vec<_>>();
-    let deadline = |records: Vec<crate::record::Record>| {
+    let deadline = |records: Vec<Record>| {
         let mut state = crate::State::default();
         for record in records {
-            state.apply(&crate::record::Write::Put(record), Timestamp(0));
+            state.apply(&Write::Put(record), Timestamp(0));
         }
         state.remaining(&crate::state::deadlines::Due::Past(scope(), key()), Timestamp(0))
     };
@@ -102,6 +121,59 @@ fn a_deadline_of_former_versions_does_not_depend_on_the_order_of_recovery() {
     let mut backward = forward(&mesh);
     backward.reverse();
     assert_eq!([deadline(forward(&mesh)), deadline(backward)], [until, until]);
+}
+
+/// Takes in a key that was deleted at a time, and what that makes due.
+fn deleted_at(mesh: &mut Mesh, n: usize, at: u64, value: &Arc<str>) {
+    let entry = EntryRecord {
+        key: named(&format!("k{n}")),
+        value: value.clone(),
+        version: Version(1),
+        ..EntryRecord::clone(mesh.entry())
+    };
+    let past = Arc::new(PastRecord { entry: Arc::new(entry), ended: Timestamp(at) });
+    mesh.stored.insert(Record::Past(past.clone()).key(), Record::Past(past.clone()));
+    mesh.state.apply(&Write::Put(Record::Past(past)), Timestamp(mesh.now));
+}
+
+fn is_kept(mesh: &Mesh, n: usize) -> bool {
+    mesh.state.entries.versions(&scope(), &named(&format!("k{n}"))).1
+}
+
+#[test]
+fn the_longest_deleted_key_gives_way_where_too_many_are() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.put(ann, "one", UNREAD).unwrap();
+    let value: Arc<str> = "".into();
+    for n in 0..limits::DELETED_KEYS.0 {
+        deleted_at(&mut mesh, n, n as u64, &value);
+    }
+    mesh.pass(Millis(limits::DELETED_KEYS.0 as u64));
+    assert!(is_kept(&mesh, 0), "as many as there may be");
+    mesh.delete(ann, UNREAD).unwrap();
+    mesh.pass(Millis::ZERO);
+    assert_eq!(mesh.versions(), (vec![1], true));
+    assert_eq!([0, 1].map(|n| is_kept(&mesh, n)), [false, true]);
+    mesh.put(ann, "two", UNREAD).unwrap();
+    mesh.pass(Millis::ZERO);
+    mesh.restart();
+    mesh.pass(Millis::ZERO);
+    assert_eq!((is_kept(&mesh, 1), mesh.versions()), (true, (vec![2, 1], false)));
+}
+
+#[test]
+fn deleted_keys_take_only_so_many_bytes() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.put(ann, "one", UNREAD).unwrap();
+    let large: Arc<str> = "x".repeat(limits::VALUE_BYTES).into();
+    let count = limits::DELETED_KEYS.1 / limits::VALUE_BYTES;
+    for n in 0..=count {
+        deleted_at(&mut mesh, n, n as u64, &large);
+    }
+    mesh.pass(Millis(1));
+    assert_eq!([0, 1, count].map(|n| is_kept(&mesh, n)), [false, true, true]);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! What ends goes to those who wait, in the same transaction.
 
 use super::{ended, holders, only, queued, release, waiting};
-use crate::command::Command;
+use crate::command::{Acquire, Command, Precondition, Put};
 use crate::event::{Event, LeaveCause};
-use crate::id::SessionId;
+use crate::id::{EntryKey, SessionId};
 use crate::limits::{self, LOCK_DELAY};
 use crate::outcome::Outcome;
 use crate::record::LockMode::{Exclusive, Shared};
-use crate::record::{Record, RecordKey, Write};
+use crate::record::{Contract, Record, RecordKey, Write};
 use crate::state::deadlines::Due;
+use crate::state::tests::entries::put;
 use crate::state::tests::{Mesh, name, scope, target};
 use crate::time::{Millis, Timestamp};
 
@@ -179,6 +180,31 @@ fn large_requests_are_granted_one_by_one() {
     mesh.pass(Millis::ZERO);
     assert_eq!(mesh.state.locks.count(), 20 * limits::WAIT_TARGETS);
     assert!(mesh.log.len() > 5, "it does not fit into fewer: {}", mesh.log.len());
+}
+
+#[test]
+fn the_longest_contract_is_handed_over_where_the_longest_entries_were() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    let long = |n: usize| target(&format!("{n}/{}", "x".repeat(1_020)));
+    let paths: Vec<_> = (0..limits::ENTRY_PATHS).map(long).collect();
+    let key = EntryKey::parse("contract/api:x").unwrap();
+    let values = [limits::VALUE_BYTES, 1, 1, 1, 30_000, 30_000, limits::VALUE_BYTES, limits::VALUE_BYTES];
+    for bytes in values {
+        let (value, paths) = ("x".repeat(bytes).into(), paths.clone());
+        let put = Put { key: key.clone(), value, paths, ..put(Precondition::Any) };
+        mesh.by(ann, Command::Put(put)).unwrap();
+    }
+    mesh.lock(ann, Exclusive, &["/"]);
+    mesh.lock(ann, Exclusive, &["api:x"]);
+    let contract = Some(Contract { text: "x".repeat(limits::CONTRACT_BYTES).into(), paths: paths.clone() });
+    let targets = paths[1..].iter().cloned().chain([target("api:x")]).collect();
+    let (reason, wait) = ("x".repeat(limits::SENTENCE_BYTES), Millis::minutes(10));
+    let ttl = Millis::minutes(30);
+    queued(mesh.by(bob, Command::Acquire(Acquire { targets, mode: Exclusive, ttl, reason, wait, contract })));
+    mesh.by(ann, release(&[])).unwrap();
+    mesh.pass(Millis::ZERO);
+    assert_eq!((mesh.state.locks.count(), waiting(&mesh)), (limits::WAIT_TARGETS, Vec::new()));
 }
 
 #[test]

@@ -309,6 +309,28 @@ fn requests_that_do_not_fit_into_the_end_of_their_session_end_right_after_it() {
 }
 
 #[test]
+fn requests_with_long_contracts_end_with_their_session_and_make_room() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.lock(ann, Shared, &["api:x"]);
+    let paths: Vec<_> = (0..32).map(|n| target(&format!("{n}/{}", "x".repeat(1_000)))).collect();
+    for n in 0..limits::WAITERS_PER_PEER {
+        let contract = Contract { text: "x".repeat(limits::CONTRACT_BYTES).into(), paths: paths.clone() };
+        let (targets, reason) = (vec![target("api:x"), target(&format!("{n}"))], String::new());
+        let (ttl, wait, contract) = (Millis::minutes(30), Millis::minutes(10), Some(contract));
+        let mode = Exclusive;
+        queued(mesh.by(bob, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract })));
+    }
+    for n in 0..100 {
+        let peer = mesh.join(&format!("p{n}"));
+        queued(mesh.wait(peer, Shared, &["api:x", &format!("{n}/")]));
+    }
+    mesh.ask(&ended(bob, LeaveCause::Disconnected)).unwrap();
+    mesh.pass(Millis::ZERO);
+    assert_eq!((waiting(&mesh), mesh.state.locks.count()), (Vec::<String>::new(), 201));
+}
+
+#[test]
 fn what_was_granted_to_a_caller_that_is_gone_is_given_back() {
     let mut mesh = Mesh::default();
     let (ann, bob, cid) = (mesh.join("ann"), mesh.join("bob"), mesh.join("cid"));
@@ -406,6 +428,13 @@ fn a_request_may_name_only_so_many_globs() {
     let refused = mesh.by(ann, acquire(&globs, Exclusive, Millis::ZERO, None));
     assert!(matches!(refused, Err(Rejection::InvalidField { field: "paths", .. })), "{refused:?}");
     assert!(mesh.by(ann, acquire(&globs[1..], Exclusive, Millis::ZERO, None)).is_ok());
+    let braces =
+        |count: usize| format!("*.{{{}}}", (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let (half, more) = (braces(limits::GLOB_ALTERNATIVES / 2), braces(limits::GLOB_ALTERNATIVES / 2 - 1));
+    let fits = acquire(&[&half, &format!("a/{more}"), "b/*"], Exclusive, Millis::ZERO, None);
+    assert!(mesh.by(ann, fits).is_ok());
+    let refused = mesh.by(ann, acquire(&[&half, &format!("a/{half}"), "b/*"], Exclusive, Millis::ZERO, None));
+    assert!(matches!(refused, Err(Rejection::InvalidField { field: "paths", .. })), "{refused:?}");
 }
 
 #[test]
@@ -422,6 +451,27 @@ fn a_scope_names_only_so_many_globs() {
     only(mesh.lock(ann, Exclusive, &["2/*.rs"]));
     mesh.by(bob, Command::Abandon { ticket }).unwrap();
     only(mesh.lock(ann, Exclusive, &["x/*"]));
+}
+
+#[test]
+fn only_so_many_globs_of_a_scope_are_waited_for() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.lock(ann, Exclusive, &["/"]);
+    let mut tickets = Vec::new();
+    for n in 0..limits::WAITING_GLOBS_PER_SCOPE / 10 {
+        let globs: Vec<String> = (0..10).map(|m| format!("{n}/{m}/*.rs")).collect();
+        tickets.push(queued(mesh.wait(
+            bob,
+            Exclusive,
+            &globs.iter().map(String::as_str).collect::<Vec<_>>(),
+        )));
+    }
+    let limit = limits::WAITING_GLOBS_PER_SCOPE;
+    let refused = Err(Rejection::LimitReached { what: "globs of waiting requests of one scope", limit });
+    assert_eq!(mesh.wait(bob, Exclusive, &["x/*"]), refused);
+    mesh.by(bob, Command::Abandon { ticket: tickets[0] }).unwrap();
+    queued(mesh.wait(bob, Exclusive, &["x/*"]));
 }
 
 #[test]
