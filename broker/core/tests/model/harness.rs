@@ -238,7 +238,13 @@ fn chosen(decided: &Result<Decision, Rejection>) -> Chosen {
         Write::Delete(RecordKey::Message(slot)) => Some(*slot),
         Write::Delete(_) | Write::Put(_) => None,
     });
-    Chosen { name: transaction.log.actor.clone(), slots: deleted.collect() }
+    let after_waiting = |event: &&Event| matches!(event, Event::FileLocked { ticket: Some(_), .. });
+    Chosen {
+        name: transaction.log.actor.clone(),
+        slots: deleted.collect(),
+        granted: transaction.log.events.iter().filter(after_waiting).count(),
+        writes: transaction.writes.len(),
+    }
 }
 
 /// The same question gets the same decision.

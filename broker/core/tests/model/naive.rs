@@ -45,12 +45,16 @@ pub(crate) struct Held {
 }
 
 /// What the core is free to choose, and has chosen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Chosen {
     /// Name of a peer that asked for none.
     pub(crate) name: Option<PeerName>,
     /// Slots of the messages that expire together: as many as fit into a transaction.
     pub(crate) slots: Vec<u32>,
+    /// How many waiting requests are granted: as many as fit into a transaction, and the rest in the next.
+    pub(crate) granted: usize,
+    /// How many records the transaction writes.
+    pub(crate) writes: usize,
 }
 
 /// The whole mesh.
@@ -77,6 +81,7 @@ pub(crate) struct Naive {
     before: (Vec<Held>, Vec<WaiterRecord>),
     /// Whether the request at hand has ended a lock or a wait.
     freer: bool,
+    chosen: Chosen,
 }
 
 impl Naive {
@@ -84,6 +89,7 @@ impl Naive {
     pub(crate) fn ask(&mut self, request: &Request, now: Now, chosen: &Chosen) -> Expected {
         self.before = (self.locks.clone(), self.waiters.clone());
         self.freer = false;
+        self.chosen = chosen.clone();
         let expected = if let Command::Join(join) = &request.command {
             self.join(join, now, chosen.name.as_ref())
         } else if let Command::End { session, cause } = &request.command {

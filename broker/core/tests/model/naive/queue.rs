@@ -13,6 +13,10 @@ use super::locks::{Grant, clash};
 use super::{Expected, Naive, done_by};
 use crate::world;
 
+/// So many records fit into a transaction at any rate, and so many beside a contract and its former versions.
+const WRITES: usize = 100;
+const WRITES_WITH_CONTRACT: usize = 40;
+
 /// A set of locks that somebody wants.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
@@ -212,7 +216,7 @@ impl Naive {
         }
     }
 
-    /// True when something is left: only so many locks fit, and one contract.
+    /// True when something is left: only so many locks fit, and one contract, and only so many bytes.
     fn grant_in_order(&mut self, scope: &ScopeId, least: usize, now: Now, events: &mut Vec<Event>) -> bool {
         let here = self.waiters.iter().filter(|waiter| waiter.scope == *scope);
         let waiting: Vec<WaiterRecord> = here.cloned().collect();
@@ -224,7 +228,11 @@ impl Naive {
             locks += waiter.targets.len();
             contracts += usize::from(waiter.contract.is_some());
             let second_contract = contracts > 1 && waiter.contract.is_some();
-            if granted >= least && (locks > HANDOVERS_PER_TRANSACTION || second_contract) {
+            let too_many = locks > HANDOVERS_PER_TRANSACTION || second_contract;
+            if granted >= least && (too_many || granted == self.chosen.granted) {
+                let writes = self.chosen.writes + waiter.targets.len() + 1;
+                let is_large = writes > if contracts > 0 { WRITES_WITH_CONTRACT } else { WRITES };
+                assert!(too_many || is_large, "{waiter:?} would fit");
                 return true;
             }
             granted += 1;
