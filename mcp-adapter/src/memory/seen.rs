@@ -72,10 +72,10 @@ mod tests {
     }
 
     fn last(seen: &Seen, key: &str) -> u64 {
-        match seen.condition("app", key) {
-            Condition::LastRead(revision) => revision,
-            other => panic!("{other:?}"),
-        }
+        let Condition::LastRead(revision) = seen.condition("app", key) else {
+            panic!("nothing else is known")
+        };
+        revision
     }
 
     #[test]
