@@ -11,7 +11,8 @@
 //!   earlier grant of an overlapping target.
 //! * Nobody waits for a lock that could be granted: it is handed over in the transaction that frees it, or, where
 //!   that has no room, in the ones that follow at once. No circle of peers waits for each other.
-//! * No value of another peer is overwritten unread, but where a policy or the caller says so.
+//! * No value of another peer is overwritten unread, but where a policy, the lock of a contract or the
+//!   caller says so.
 //! * Nothing ends before its deadline, and every end of a session, a lock, a wait and an entry is an event with its
 //!   cause. What makes room by itself (messages, former versions, touches) is no news.
 //! * A message stays until every recipient has acknowledged it, it expires, or newer ones of its scope or topic take
