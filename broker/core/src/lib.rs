@@ -9,8 +9,15 @@
 //! * One transaction, one revision; a transaction with events takes the next sequence of its scope.
 //! * At no revision do two peers hold conflicting locks, and a grant's token is larger than that of every
 //!   earlier grant of an overlapping target.
-//! * Nothing ends before its deadline, and every end is an event with its cause.
-//! * A message stays until every recipient has acknowledged it or it expires; a cursor never moves back.
+//! * Nobody waits for a lock that could be granted: it is handed over in the transaction that frees it, or, where
+//!   that has no room, in the ones that follow at once. No circle of peers waits for each other.
+//! * No value of another peer is overwritten unread, but where a policy, the lock of a contract or the
+//!   caller says so.
+//! * Nothing ends before its deadline, and every end of a session, a lock, a wait and an entry is an event with its
+//!   cause. What makes room by itself (messages, former versions, touches) is no news.
+//! * A message stays until every recipient has acknowledged it, it expires, or newer ones of its scope or topic take
+//!   its place; a cursor never moves back.
+//! * What the broker does by itself fits into one transaction of the store, and leaves nothing due twice.
 //! * The same state, request and time give the same decision.
 
 pub mod command;

@@ -85,6 +85,13 @@ pub struct Contract {
     pub paths: Vec<Target>,
 }
 
+impl Contract {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.text.len() + targets_weight(&self.paths)
+    }
+}
+
 /// A request that waits for locks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaiterRecord {
@@ -117,8 +124,7 @@ pub struct WaiterRecord {
 impl WaiterRecord {
     /// About how many bytes it takes in memory.
     pub(crate) fn weight(&self) -> usize {
-        let contract = self.contract.as_ref();
-        let contract = contract.map_or(0, |it| it.text.len() + targets_weight(&it.paths));
+        let contract = self.contract.as_ref().map_or(0, Contract::weight);
         size_of::<Self>() + targets_weight(&self.targets) + self.reason.len() + contract
     }
 }

@@ -67,6 +67,20 @@ impl State {
         self.write_entry(change, &key, content, writer, now);
     }
 
+    /// How many writes a contract may come to, and of how many bytes: its entry, and the former ones.
+    pub(super) fn contract_writes(
+        &self,
+        scope: &ScopeId,
+        subject: &Target,
+        contract: &Contract,
+    ) -> (usize, usize) {
+        let Some(key) = contract_key(subject) else { return (0, 0) };
+        let (versions, _) = self.entries.versions(scope, &key);
+        let former = versions.iter().map(|version| version.bytes()).sum::<usize>();
+        let latest = versions.first().map_or(0, |version| version.bytes());
+        (2 + versions.len(), contract.weight() + latest + former)
+    }
+
     /// The event of an entry that was written, if it is a contract.
     pub(super) fn contract_written(&self, entry: &EntryRecord) -> Option<Event> {
         let subject = contract_subject(&entry.key)?;

@@ -9,10 +9,10 @@ use crate::event::{Event, UnlockCause, WaitEndCause};
 use crate::id::{PeerName, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
-use crate::record::{LockRecord, PeerKey, Record, RecordKey, WaiterRecord, Write};
+use crate::record::{Contract, LockRecord, PeerKey, Record, RecordKey, WaiterRecord, Write};
 use crate::revision::FencingToken;
 use crate::state::{Change, State, Step};
-use crate::target::TargetKind;
+use crate::target::{Target, TargetKind};
 use crate::time::Now;
 
 /// A change in the making, with what the locks will be after it.
@@ -127,11 +127,16 @@ impl<'a> Handover<'a> {
         if waiter.contract.is_some() && has_one() {
             return false;
         }
-        let contract = if waiter.contract.is_some() { CONTRACT } else { 0 };
-        let writes = 1 + waiter.targets.len();
         let per_lock = size_of::<LockRecord>() + waiter.scope.as_str().len() + waiter.reason.len();
-        let events = waiter.targets.iter().map(|target| per_lock + target.as_str().len()).sum::<usize>();
-        self.room.take(writes, waiter.weight() + contract, events)
+        let mut events = waiter.targets.iter().map(|target| per_lock + target.as_str().len()).sum::<usize>();
+        let (mut writes, mut bytes) = (1 + waiter.targets.len(), waiter.weight());
+        if let Some((contract, subject)) = contract_of(waiter) {
+            let (more, longer) = self.state.contract_writes(&waiter.scope, subject, contract);
+            writes += more;
+            bytes += longer;
+            events += contract.weight();
+        }
+        self.room.take(writes, bytes, events)
     }
 
     fn grant(&mut self, waiter: &WaiterRecord) {
@@ -154,15 +159,17 @@ impl<'a> Handover<'a> {
         self.change.writes.push(Write::Delete(RecordKey::Waiter(*ticket)));
         self.change.writes.extend(locks.into_iter().map(|lock| Write::Put(Record::Lock(lock))));
         self.change.events.push(Event::FileLocked { locks: fresh, ticket: Some(*ticket) });
-        let subject = waiter.targets.iter().find(|target| target.kind() == TargetKind::Subject);
-        if let Some((contract, subject)) = waiter.contract.as_ref().zip(subject) {
+        if let Some((contract, subject)) = contract_of(waiter) {
             self.state.write_contract(&mut self.change, subject, contract, peer, self.now);
         }
     }
 }
 
-/// Bytes that a new version of a contract may come to, with the versions before it that give way.
-const CONTRACT: usize = 384 * 1024;
+/// What a request is to write with its grant, and on which subject.
+fn contract_of(waiter: &WaiterRecord) -> Option<(&Contract, &Target)> {
+    let subject = waiter.targets.iter().find(|target| target.kind() == TargetKind::Subject);
+    waiter.contract.as_ref().zip(subject)
+}
 
 fn wait_ended(waiter: &WaiterRecord, cause: WaitEndCause) -> Event {
     let WaiterRecord { ticket, peer, targets, .. } = waiter;
