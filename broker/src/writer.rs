@@ -254,6 +254,10 @@ impl Writer {
             // What was just stored may be what this one replaces or deletes.
             cost = self.store.cost(&batch);
         }
+        if cost > MAX_BATCH_OPS {
+            self.empty_slot(transaction.log.revision)?;
+            cost = self.store.cost(&batch);
+        }
         if cost > MAX_BATCH_OPS
             || batch.writes().any(|(_, v)| v.as_ref().is_some_and(|v| v.len() > MAX_VALUE_BYTES))
         {
@@ -336,9 +340,14 @@ impl Writer {
     }
 
     fn submit_internal(&mut self, command: Command) -> Result<(), StoreError> {
-        let answer = self.decide(&Request::internal(command))?;
-        debug_assert!(answer.is_ok(), "the broker's own command was refused: {answer:?}");
-        Ok(())
+        match self.decide(&Request::internal(command))? {
+            Ok(_) => Ok(()),
+            // What is due would stay due for ever: better to end than to turn in a circle.
+            Err(refused) => {
+                let what = format!("what is due in it cannot be done: {refused}");
+                Err(StoreError::Corrupt { what })
+            }
+        }
     }
 
     /// As [`Self::alive_until`], but a lease that was not heard out starts anew, once in a silence: late, never

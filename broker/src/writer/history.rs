@@ -30,6 +30,18 @@ impl Writer {
         self.history.oldest = self.history.oldest.max(oldest);
     }
 
+    /// Empties the slot that the item of a revision will take, where what is in it leaves no room for that: an item is
+    /// several operations of the store, and so is the removal of a longer one. The one in it is the oldest, and would
+    /// go with the commit anyway.
+    pub(super) fn empty_slot(&mut self, revision: Revision) -> Result<(), StoreError> {
+        let oldest = Revision((revision.0 + 1).saturating_sub(HISTORY_SLOTS));
+        if oldest > self.history.oldest {
+            self.history.oldest = oldest;
+            self.publisher.compacted(oldest);
+        }
+        self.store.commit(&Batch::from_iter([Op::Delete { key: records::log_key(revision) }]))
+    }
+
     /// When the oldest item of the history is too old; the newest item always stays.
     pub(super) fn trim_deadline(&self) -> Option<Timestamp> {
         let head = self.state.revision();

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use mesh_core::limits::HISTORY_SLOTS;
+use mesh_core::command::{Command, Operation, Transact};
+use mesh_core::event::{DeleteCause, Event};
+use mesh_core::limits::{self, HISTORY_SLOTS};
 use mesh_core::record::{Fingerprint, LogRecord};
-use mesh_core::revision::{Revision, Sequence};
+use mesh_core::revision::{Revision, Sequence, Version};
 use mesh_core::time::{Millis, Timestamp, WallTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bench, by, now_or_never, open, put, scope};
+use super::{Bench, by, key, now_or_never, open, put, scope};
 use crate::events::{EventLog, ReadError};
 use crate::records;
 use crate::shutdown::on_idle;
-use crate::store::{Batch, MemoryDisk, Op, Store};
+use crate::store::{Batch, MAX_BATCH_OPS, MemoryDisk, Op, Store, chunks};
 use crate::writer::WriterConfig;
 
 fn small() -> WriterConfig {
@@ -226,6 +228,47 @@ fn a_reader_at_the_edge_of_the_ring_reads_on_or_learns_that_it_is_too_late() {
     let bench = bench.reopen();
     assert_eq!(bench.seen.events.head(), Revision(head + 301));
     assert_eq!(bench.log().len() as u64, head + 301 - bench.seen.events.oldest().0 + 1);
+}
+
+/// An item of many changes is several operations of the store to write, and as many to remove.
+#[test]
+fn the_longest_item_of_a_full_history_makes_way_for_a_large_transaction() {
+    let head = 2 * HISTORY_SLOTS + 17;
+    let disk = full_history(head);
+    // The join takes the slot of the oldest, the transaction the next one.
+    let oldest = head + 1 - HISTORY_SLOTS;
+    let deleted = |n: usize| Event::StateDeleted {
+        key: key(&format!("{n:03}/{}", "k".repeat(500))),
+        version: Version(1),
+        cause: DeleteCause::Deleted,
+        paths: Vec::new(),
+    };
+    let long = LogRecord { events: (0..700).map(deleted).collect(), ..item(oldest + 1) };
+    let value = records::encode_log(&long).unwrap();
+    let removal = chunks(value.len());
+    assert!(removal > 1);
+    let slot = Op::Put { key: records::log_key(Revision(oldest + 1)), value: value.into() };
+    open(&disk).commit(&Batch::from_iter([slot])).unwrap();
+
+    let mut bench = Bench::on(disk, WriterConfig::default());
+    let ann = bench.join_for("ann", Millis::days(1));
+    bench.store.costs();
+    let value = "v".repeat(limits::VALUE_BYTES);
+    let operations = (0..12).map(|n| match put(&format!("large{n}"), value.as_str()) {
+        Command::Put(put) => Operation::Put(put),
+        other => unreachable!("{other:?}"),
+    });
+    let large = Transact { scope: None, operations: operations.collect() };
+    bench.outcome(ann, Command::Transact(large));
+    let costs = bench.store.costs();
+    assert_eq!(costs.len(), 2, "the slot is emptied first: {costs:?}");
+    assert!(costs.iter().all(|cost| *cost <= MAX_BATCH_OPS) && costs[0] >= removal, "{costs:?}");
+    assert!(costs.iter().sum::<usize>() > MAX_BATCH_OPS, "both would not have fit: {costs:?}");
+    let gone = read(&bench, Revision(oldest + 1));
+    assert!(matches!(gone, Err(ReadError::Compacted { .. })), "{gone:?}");
+    let bench = bench.reopen();
+    assert_eq!(bench.seen.events.head(), Revision(head + 2));
+    assert_eq!(bench.seen.events.oldest(), Revision(oldest + 2));
 }
 
 #[test]
