@@ -161,7 +161,7 @@ pub enum Event {
         deleted: bool,
         /// Who changed it; none when it expired.
         by: Option<PeerName>,
-        /// Who depends on it.
+        /// Who depended on it before the change.
         dependents: Vec<PeerName>,
         /// How the text begins.
         preview: String,
