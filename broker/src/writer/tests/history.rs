@@ -254,9 +254,9 @@ fn the_longest_item_of_a_full_history_makes_way_for_a_large_transaction() {
     let ann = bench.join_for("ann", Millis::days(1));
     bench.store.costs();
     let value = "v".repeat(limits::VALUE_BYTES);
-    let operations = (0..12).map(|n| match put(&format!("large{n}"), value.as_str()) {
-        Command::Put(put) => Operation::Put(put),
-        other => unreachable!("{other:?}"),
+    let operations = (0..12).map(|n| {
+        let Command::Put(put) = put(&format!("large{n}"), value.as_str()) else { unreachable!() };
+        Operation::Put(put)
     });
     let large = Transact { scope: None, operations: operations.collect() };
     bench.outcome(ann, Command::Transact(large));
