@@ -96,8 +96,12 @@ async fn a_peer_comes_and_goes() {
     let answer = met(waiting).await;
     assert!(matches!(answer.by, Some(wait_response::By::Peer(peer)) if peer.name == "fox"));
     let waiting = start(&waiter, until(vec![peer("fox", true)]));
+    // Its stream is open, so that the end of it is seen at once.
+    let mut news = fox.events();
+    waiter.put(put("news", "of the stream")).await.unwrap();
+    within("the stream", news.next()).await.unwrap().unwrap();
     // Its process dies.
-    drop(fox);
+    drop((news, fox));
     met(waiting).await;
 }
 
