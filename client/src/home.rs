@@ -98,6 +98,11 @@ impl Home {
         self.root.join("sessions")
     }
 
+    /// Directory of the registry of agent sessions; see [`crate::agent`].
+    pub fn agents_path(&self) -> PathBuf {
+        self.root.join("agents")
+    }
+
     /// What the broker wrote of itself; `None` when none ever ran or the file is not readable as such. Says
     /// nothing about whether it still runs: connect to find out.
     pub fn broker_record(&self) -> Option<BrokerRecord> {

@@ -18,6 +18,7 @@
 //! * A [`Watch`] delivers every batch once and in order across broker restarts, or ends with an error.
 //! * Secrets (tokens, resume keys) never appear in `Debug` output, logs or errors.
 
+pub mod agent;
 mod backoff;
 mod client;
 mod config;

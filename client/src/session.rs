@@ -8,6 +8,7 @@
 mod calls;
 mod keep;
 mod news;
+mod rejoin;
 mod wait;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use tonic::{Response, Status};
 
 pub use self::calls::Acquired;
 pub use self::news::{SessionEvents, SessionNews};
+use crate::agent::Kept;
 use crate::proto::{ErrorReason, JoinRequest, JoinResponse, Peer, PeerInfo};
 use crate::watch::Cursor;
 use crate::{Client, ClientError, Token, Watch, WatchOptions, request_id};
@@ -58,6 +60,8 @@ pub struct JoinOptions {
     pub lease_ttl: Option<Duration>,
     /// How the session is kept alive.
     pub liveness: Liveness,
+    /// Where the session is kept for the other processes of an agent session; set by [`Session::enter`].
+    pub kept: Option<Kept>,
 }
 
 /// What is needed to continue a session in another process. Serialized, it holds a secret: mode 0600.
@@ -143,6 +147,24 @@ impl Session {
         Ok(Self::begin(client, JoinOptions { scope: saved.scope, ..options }, current))
     }
 
+    /// The session that all processes of an agent session share: the one that is kept, else a new one, which is kept
+    /// from then on. The key to join with is that of the agent session. Whether a kept one still lives shows the first
+    /// call, which joins again if need be.
+    pub async fn enter(client: &Client, kept: Kept, options: JoinOptions) -> Result<Self, ClientError> {
+        let mut guard = kept.guard(client).await?;
+        let options = JoinOptions {
+            resume_key: Some(guard.record.key.clone()).filter(|key| !key.is_empty()),
+            kept: Some(kept.clone()),
+            ..options
+        };
+        if let Some(membership) = kept.of(&guard.record, &options.scope) {
+            return Self::adopt(client, membership.session.clone(), options);
+        }
+        let session = Self::join(client, options).await?;
+        rejoin::keep(client, &kept, &mut guard, &session.shared.current())?;
+        Ok(session)
+    }
+
     fn begin(client: &Client, options: JoinOptions, current: Current) -> Self {
         let liveness = options.liveness;
         let shared = Arc::new(Shared {
@@ -188,8 +210,7 @@ impl Session {
 
     /// What another process needs to continue the session. Save it anew after [`SessionNews::Rejoined`].
     pub fn saved(&self) -> SavedSession {
-        let Current { peer, token, .. } = Current::clone(&self.shared.current());
-        SavedSession { scope: peer.scope, name: peer.name, session_id: peer.session_id, token }
+        self.shared.current().saved()
     }
 
     /// A client that carries the present token, for calls that have no method here; [`Session::call`] also
@@ -250,47 +271,14 @@ impl Shared {
             result => result,
         }
     }
-
-    /// Joins again as the same peer after `ended` failed with `error`, unless another task already did.
-    async fn rejoin(&self, ended: &Current, error: ClientError) -> Result<Arc<Current>, ClientError> {
-        let mut rejoined = self.rejoined.lock().await;
-        let current = self.current();
-        if current.left {
-            return Err(ClientError::SessionLeft);
-        }
-        if current.generation != ended.generation {
-            return Ok(current);
-        }
-        // Adopted sessions are exempt from the interval: they began before this process did.
-        let joined_here = current.cursor.revision > 0;
-        if was_replaced(&error) || (joined_here && rejoined.elapsed() < current.lease().min(REJOIN_INTERVAL))
-        {
-            return Err(error);
-        }
-        let request = JoinRequest {
-            name: current.peer.name.clone(),
-            info: current.peer.info.clone(),
-            ..self.options.request()
-        };
-        let answer = self
-            .client
-            .call(|client| {
-                let request = request.clone();
-                async move { client.peers().join(request).await }
-            })
-            .await?;
-        let fresh = Current::joined(&self.client, answer, current.generation + 1)?;
-        tracing::info!(peer = fresh.peer.name, "the session had ended; joined again");
-        self.change(|current| {
-            let left = current.left;
-            *current = Current { left, ..fresh };
-        });
-        *rejoined = Instant::now();
-        Ok(self.current())
-    }
 }
 
 impl Current {
+    fn saved(&self) -> SavedSession {
+        let Self { peer, token, .. } = self.clone();
+        SavedSession { scope: peer.scope, name: peer.name, session_id: peer.session_id, token }
+    }
+
     fn joined(client: &Client, answer: JoinResponse, generation: u64) -> Result<Self, ClientError> {
         let (Some(header), Some(peer)) = (answer.header, answer.peer) else {
             return Err(ClientError::Protocol("an answer to Join names no peer or revision".into()));

@@ -237,7 +237,13 @@ impl Session {
         if current.left {
             return Ok(());
         }
-        // First of all, so that nothing joins again.
+        // The registry first, then this process, so that nothing joins again.
+        if let Some(kept) = &self.shared.options.kept {
+            let mut guard = kept.guard(&self.shared.client).await?;
+            if let Err(error) = kept.forget(&mut guard, &current.peer.scope, &current.peer.session_id) {
+                tracing::warn!(%error, "the registry of agents cannot be written");
+            }
+        }
         self.shared.change(|current| current.left = true);
         if let Some(keeper) = &self.keeper {
             keeper.abort();

@@ -39,6 +39,9 @@ pub(super) async fn attend(shared: Arc<Shared>) {
         };
         cursor = watch.cursor().clone();
         if has_ended(&error) {
+            if shared.was_left_elsewhere() {
+                return shared.feed.tell(Err(ClientError::SessionLeft)).await;
+            }
             match shared.rejoin(&current, error).await {
                 Ok(_) => continue,
                 Err(error) if is_final(&error) => return shared.feed.tell(Err(error)).await,

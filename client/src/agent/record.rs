@@ -1,0 +1,87 @@
+//! What the registry keeps of one agent session.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Process;
+use crate::SavedSession;
+
+/// Ids of a session that are remembered: each `/clear` brings a new one.
+const SESSIONS: usize = 64;
+
+/// One agent session, as its processes share it. Holds secrets: mode 0600.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Kind of agent.
+    pub kind: String,
+    /// The key under which it joins: being this peer, a secret.
+    pub key: String,
+    /// The host's ids of it, the latest last.
+    pub sessions: Vec<String>,
+    /// The process that it ran in last.
+    pub process: Option<Process>,
+    /// Hooks report on it, so that its end is known by them and not by the end of its MCP server.
+    pub hooked: bool,
+    /// What it is on the mesh, by endpoint and scope.
+    pub memberships: BTreeMap<String, Membership>,
+}
+
+/// What an agent session is in one scope of one mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The session that all its processes use.
+    pub session: SavedSession,
+    /// Mail up to this revision has been shown by a hook or a wake.
+    #[serde(default)]
+    pub shown: u64,
+    /// Mail up to this revision is acknowledged.
+    #[serde(default)]
+    pub acknowledged: u64,
+    /// Events up to this revision have been looked at.
+    #[serde(default)]
+    pub looked: u64,
+    /// Locks that hooks took before an edit, with their fencing tokens.
+    #[serde(default)]
+    pub locks: BTreeMap<String, u64>,
+    /// Release requests and urgent mail for which a turn was not let end, so that it is done once for each.
+    #[serde(default)]
+    pub held_up: BTreeSet<u64>,
+    /// Sub-agents at work: their ids and kinds.
+    #[serde(default)]
+    pub children: BTreeMap<String, String>,
+    /// What `git status` said when the turn began: paths and what tells their state.
+    #[serde(default)]
+    pub unclean: BTreeMap<String, u64>,
+    /// Files that hooks have reported as edited in this turn.
+    #[serde(default)]
+    pub edited: BTreeSet<String>,
+}
+
+impl Membership {
+    /// A session that has just begun, at this revision.
+    pub fn new(session: SavedSession, revision: u64) -> Self {
+        Self {
+            session,
+            shown: 0,
+            acknowledged: 0,
+            looked: revision,
+            locks: BTreeMap::new(),
+            held_up: BTreeSet::new(),
+            children: BTreeMap::new(),
+            unclean: BTreeMap::new(),
+            edited: BTreeSet::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Remembers an id of the session, as the latest.
+    pub(super) fn add_session(&mut self, session: &str) {
+        self.sessions.retain(|known| known != session);
+        self.sessions.push(session.to_owned());
+        let surplus = self.sessions.len().saturating_sub(SESSIONS);
+        self.sessions.drain(..surplus);
+    }
+}

@@ -1,0 +1,115 @@
+//! Joining again as the same peer, once, whoever of the session's tasks and processes finds that it has ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Current, REJOIN_INTERVAL, Shared, was_replaced};
+use crate::agent::{Guard, Kept, Membership};
+use crate::proto::{JoinRequest, Peer};
+use crate::{Client, ClientError, SavedSession};
+
+impl Shared {
+    /// Joins again as the same peer after `ended` failed with `error`, unless another task already did.
+    pub(super) async fn rejoin(
+        &self,
+        ended: &Current,
+        error: ClientError,
+    ) -> Result<Arc<Current>, ClientError> {
+        let mut rejoined = self.rejoined.lock().await;
+        let current = self.current();
+        if current.left {
+            return Err(ClientError::SessionLeft);
+        }
+        if current.generation != ended.generation {
+            return Ok(current);
+        }
+        let mut guard = match &self.options.kept {
+            Some(kept) => Some((kept, kept.guard(&self.client).await?)),
+            None => None,
+        };
+        if let Some((kept, guard)) = &guard
+            && let Some(membership) = kept.of(&guard.record, &current.peer.scope)
+            && membership.session.token != current.token
+        {
+            return self.take_over(&current, &membership.session);
+        }
+        // Adopted sessions are exempt from the interval: they began before this process did.
+        let joined_here = current.cursor.revision > 0;
+        if was_replaced(&error) || (joined_here && rejoined.elapsed() < current.lease().min(REJOIN_INTERVAL))
+        {
+            return Err(error);
+        }
+        let request = JoinRequest {
+            name: current.peer.name.clone(),
+            info: current.peer.info.clone(),
+            ..self.options.request()
+        };
+        let answer = self
+            .client
+            .call(|client| {
+                let request = request.clone();
+                async move { client.peers().join(request).await }
+            })
+            .await?;
+        let fresh = Current::joined(&self.client, answer, current.generation + 1)?;
+        if let Some((kept, guard)) = &mut guard {
+            keep(&self.client, kept, guard, &fresh)?;
+        }
+        tracing::info!(peer = fresh.peer.name, "the session had ended; joined again");
+        self.change(|current| {
+            let left = current.left;
+            *current = Current { left, ..fresh };
+        });
+        *rejoined = Instant::now();
+        Ok(self.current())
+    }
+
+    /// Whether another process of the agent session has left: then only somebody who calls joins again.
+    pub(super) fn was_left_elsewhere(&self) -> bool {
+        let kept = self.options.kept.as_ref();
+        kept.is_some_and(|kept| kept.read(&self.current().peer.scope).is_none())
+    }
+
+    /// Goes on with the session that another process of the agent session has begun meanwhile.
+    fn take_over(&self, ended: &Current, saved: &SavedSession) -> Result<Arc<Current>, ClientError> {
+        let peer =
+            Peer { name: saved.name.clone(), session_id: saved.session_id.clone(), ..ended.peer.clone() };
+        let fresh = Current {
+            client: self.client.with_session(&saved.token)?,
+            peer,
+            token: saved.token.clone(),
+            generation: ended.generation + 1,
+            ..ended.clone()
+        };
+        self.change(|current| {
+            let left = current.left;
+            *current = Current { left, ..fresh };
+        });
+        Ok(self.current())
+    }
+}
+
+/// Keeps a new session for the other processes of its agent session, with what still holds of the one before.
+pub(super) fn keep(
+    client: &Client,
+    kept: &Kept,
+    guard: &mut Guard,
+    fresh: &Current,
+) -> Result<(), ClientError> {
+    let scope = &fresh.peer.scope;
+    let session = fresh.saved();
+    let membership = match kept.of(&guard.record, scope) {
+        // Its locks have ended, or linger until they are taken again.
+        Some(former) if former.session.name == session.name => {
+            Membership { session, locks: BTreeMap::new(), ..former.clone() }
+        }
+        Some(_) | None => Membership::new(session, fresh.cursor.revision),
+    };
+    kept.put(&mut guard.record, scope, membership);
+    guard.save().map_err(|error| {
+        let home = client.config().home.path().display();
+        ClientError::config(format!("cannot keep the session in {home}: {error}"))
+    })
+}
