@@ -151,13 +151,27 @@ impl Session {
     /// from then on. The key to join with is that of the agent session. Whether a kept one still lives shows the first
     /// call, which joins again if need be.
     pub async fn enter(client: &Client, kept: Kept, options: JoinOptions) -> Result<Self, ClientError> {
+        Self::enter_as(client, kept, options, false).await
+    }
+
+    /// As [`Session::enter`], but always begins a new session, under the name asked for, for all the processes.
+    pub async fn enter_anew(client: &Client, kept: Kept, options: JoinOptions) -> Result<Self, ClientError> {
+        Self::enter_as(client, kept, options, true).await
+    }
+
+    async fn enter_as(
+        client: &Client,
+        kept: Kept,
+        options: JoinOptions,
+        anew: bool,
+    ) -> Result<Self, ClientError> {
         let mut guard = kept.guard(client).await?;
         let options = JoinOptions {
             resume_key: Some(guard.record.key.clone()).filter(|key| !key.is_empty()),
             kept: Some(kept.clone()),
             ..options
         };
-        if let Some(membership) = kept.of(&guard.record, &options.scope) {
+        if let Some(membership) = kept.of(&guard.record, &options.scope).filter(|_| !anew) {
             return Self::adopt(client, membership.session.clone(), options);
         }
         let session = Self::join(client, options).await?;
@@ -195,6 +209,11 @@ impl Session {
     /// The session's token: a secret.
     pub fn token(&self) -> Token {
         self.shared.current().token.clone()
+    }
+
+    /// Whether other processes of the same agent session use it too; see [`Session::enter`].
+    pub fn is_shared(&self) -> bool {
+        self.shared.options.kept.is_some()
     }
 
     /// Messages that were waiting when the session began.

@@ -8,13 +8,17 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use mesh_client::agent::{Identity, Process};
 use rmcp::model::{Implementation, RequestMetaObject};
 use serde_json::Value;
 
 /// Longest kind and version of an agent that the contract takes.
 const LONGEST: usize = 64;
-/// Longest resume key that the contract takes.
-const LONGEST_KEY: usize = 256;
+/// Longest id of a session that is taken for one.
+const LONGEST_ID: usize = 100;
+/// Kinds of agent that have hooks: their processes meet in the registry.
+const HOOKED: [&str; 9] =
+    ["claude-code", "codex", "cursor", "gemini", "opencode", "vscode", "copilot", "windsurf", "goose"];
 
 /// Beginnings of client names, in lower case, and the kinds of agent they stand for; the first match counts.
 const CLIENTS: &[(&str, &str)] = &[
@@ -45,8 +49,8 @@ pub(crate) struct Host {
     pub(crate) directory: PathBuf,
     /// Name of this machine.
     pub(crate) machine: String,
-    /// Process id of the agent; 0 when unknown.
-    pub(crate) pid: u32,
+    /// The process of the agent.
+    pub(crate) process: Option<Process>,
     kind: Option<&'static str>,
     version: Option<String>,
     claude_session: Option<String>,
@@ -61,8 +65,8 @@ pub(crate) struct Agent {
     pub(crate) kind: String,
     /// Version; empty when unknown.
     pub(crate) version: String,
-    /// Key of the conversation, with the kind in front; a secret.
-    pub(crate) resume_key: Option<String>,
+    /// The host's id of the session; a secret.
+    pub(crate) session: Option<String>,
 }
 
 impl Host {
@@ -71,7 +75,7 @@ impl Host {
         let here = std::env::current_dir().unwrap_or_default();
         Self {
             machine: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            pid: std::os::unix::process::parent_id(),
+            process: Process::above(),
             ..Self::from_vars(|name| std::env::var_os(name), here)
         }
     }
@@ -112,8 +116,20 @@ impl Host {
             "codex" => codex_thread(meta),
             _ => None,
         };
-        let resume_key = conversation.map(|id| format!("{kind}:{id}")).filter(|key| key.len() <= LONGEST_KEY);
-        Agent { version: short(version.unwrap_or_default()), kind, resume_key }
+        let session = conversation.filter(|id| id.len() <= LONGEST_ID);
+        Agent { version: short(version.unwrap_or_default()), kind, session }
+    }
+}
+
+impl Agent {
+    /// Whether hooks may report on the same session.
+    pub(crate) fn may_be_hooked(&self) -> bool {
+        HOOKED.contains(&self.kind.as_str())
+    }
+
+    /// What the registry is asked for.
+    pub(crate) fn identity(&self, process: Option<Process>) -> Identity {
+        Identity { kind: self.kind.clone(), session: self.session.clone(), process }
     }
 }
 
@@ -170,13 +186,13 @@ mod tests {
     fn agents_are_told_apart() {
         let nested = [CLAUDE, &[("GEMINI_CLI", "1")]].concat();
         let shell = [CLAUDE, &[("CLAUDE_CODE_CHILD_SESSION", "1")]].concat();
-        let claude_key = Some("claude-code:0f9c");
-        // Environment, client name and version; kind, version, resume key.
+        let claude_id = Some("0f9c");
+        // Environment, client name and version; kind, version, session.
         type Case<'a> =
             (&'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>, (&'a str, &'a str, Option<&'a str>));
         let table: &[Case<'_>] = &[
-            (CLAUDE, Some(("claude-code", "2.1.329")), ("claude-code", "2.1.329", claude_key)),
-            (CLAUDE, None, ("claude-code", "2.1.329", claude_key)),
+            (CLAUDE, Some(("claude-code", "2.1.329")), ("claude-code", "2.1.329", claude_id)),
+            (CLAUDE, None, ("claude-code", "2.1.329", claude_id)),
             (&[], Some(("codex-mcp-client", "0.169.0")), ("codex", "0.169.0", None)),
             (&nested, Some(("codex-mcp-client", "0.169.0")), ("codex", "0.169.0", None)),
             (&nested, Some(("gemini-cli-mcp-client-x", "0.61.0")), ("gemini", "0.61.0", None)),
@@ -188,14 +204,11 @@ mod tests {
             (&[], Some((" My Agent\n", "3")), ("my agent", "3", None)),
             (&[], None, ("mcp", "", None)),
         ];
-        for (vars, client, (kind, version, key)) in table {
+        for (vars, client, (kind, version, id)) in table {
             let client = client.map(|(name, version)| Implementation::new(name, version));
             let agent = host(vars).agent(client.as_ref(), &RequestMetaObject::new());
-            let expected = Agent {
-                kind: (*kind).into(),
-                version: (*version).into(),
-                resume_key: key.map(str::to_owned),
-            };
+            let expected =
+                Agent { kind: (*kind).into(), version: (*version).into(), session: id.map(str::to_owned) };
             assert_eq!(agent, expected, "{vars:?} {client:?}");
         }
     }
@@ -204,17 +217,17 @@ mod tests {
     fn codex_names_its_thread_in_each_call() {
         let client = Implementation::new("codex-mcp-client", "0.169.0");
         for (sent, key) in [
-            (json!({"threadId": "t1"}), Some("codex:t1")),
-            (json!({"x-codex-turn-metadata": {"session_id": "s", "thread_id": "t2"}}), Some("codex:t2")),
-            (json!({"x-codex-turn-metadata": "{\"session_id\":\"s\"}"}), Some("codex:s")),
+            (json!({"threadId": "t1"}), Some("t1")),
+            (json!({"x-codex-turn-metadata": {"session_id": "s", "thread_id": "t2"}}), Some("t2")),
+            (json!({"x-codex-turn-metadata": "{\"session_id\":\"s\"}"}), Some("s")),
             (json!({"x-codex-turn-metadata": "nonsense"}), None),
             (json!({"threadId": "t".repeat(300)}), None),
         ] {
             let agent = host(&[]).agent(Some(&client), &meta(&sent));
-            assert_eq!(agent.resume_key.as_deref(), key, "{sent}");
+            assert_eq!(agent.session.as_deref(), key, "{sent}");
         }
         let other = Implementation::new("other", "1");
-        assert_eq!(host(&[]).agent(Some(&other), &meta(&json!({"threadId": "t1"}))).resume_key, None);
+        assert_eq!(host(&[]).agent(Some(&other), &meta(&json!({"threadId": "t1"}))).session, None);
     }
 
     #[test]

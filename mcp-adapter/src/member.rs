@@ -1,20 +1,23 @@
 //! The peer behind the calls: joined by the first tool call that comes, left at the end.
 //!
 //! Owns the session. What must hold: calls that come together join once; a call never joins after the process
-//! began to end; a name given up is not taken again by itself.
+//! began to end; a name given up is not taken again by itself; where hooks report on the same agent session, all its
+//! processes are one peer, whichever of them came first.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_client::agent::{self, Continues, Kept, Registry};
 use mesh_client::proto::PeerInfo;
-use mesh_client::{Client, ErrorReason, JoinOptions, Liveness, Session};
+use mesh_client::{Client, ClientError, ErrorReason, JoinOptions, Liveness, Session};
 use rmcp::model::{Implementation, RequestMetaObject};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Options;
 use crate::args::Failure;
-use crate::host::Host;
+use crate::host::{Agent, Host};
 use crate::news::{Reached, SharedNews, held_list};
 use crate::place::Place;
 
@@ -50,7 +53,18 @@ pub(crate) struct Joined {
     pub(crate) news: SharedNews,
     /// Where the agent works.
     pub(crate) place: Arc<Place>,
+    /// Where the session is shared with the hooks of the same agent session.
+    shared: Option<Shared>,
     _follower: Arc<AbortOnDropHandle<()>>,
+}
+
+/// The record of an agent session that this process belongs to.
+#[derive(Clone, Debug)]
+struct Shared {
+    kind: String,
+    kept: Kept,
+    /// Held while this process serves the agent session.
+    _claim: Option<Arc<File>>,
 }
 
 /// The peer of this process.
@@ -83,6 +97,11 @@ impl Joined {
     fn is_replaced(&self) -> bool {
         self.news.lock().replaced
     }
+
+    /// Whether the session outlives this process: then hooks tell when the agent has ended.
+    fn goes_on(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| is_hooked(shared.kept.agent()))
+    }
 }
 
 impl Member {
@@ -96,10 +115,11 @@ impl Member {
     /// The session, which the first caller begins.
     pub(crate) async fn joined(&self, caller: &Caller) -> Result<Joined, Failure> {
         let mut state = self.state.lock().await;
+        self.follow_hooks(&mut state);
         match &state.joined {
             Some(joined) if joined.is_replaced() => Err(Failure::replaced()),
             Some(joined) => Ok(joined.clone()),
-            None => self.join(&mut state, caller, &Said::default()).await,
+            None => self.join(&mut state, caller, &Said::default(), Name::Wish).await,
         }
     }
 
@@ -111,13 +131,14 @@ impl Member {
         said: &Said,
     ) -> Result<Joined, Failure> {
         let mut state = self.state.lock().await;
+        self.follow_hooks(&mut state);
         if let Some(name) = name
             && state.joined.as_ref().is_none_or(|joined| joined.name() != name || joined.is_replaced())
         {
             return self.rename(&mut state, caller, name, said).await;
         }
         let Some(joined) = state.joined.clone() else {
-            return self.join(&mut state, caller, said).await;
+            return self.join(&mut state, caller, said, Name::Wish).await;
         };
         if joined.is_replaced() {
             return Err(Failure::replaced());
@@ -143,6 +164,7 @@ impl Member {
             let mut state = self.state.lock().await;
             state.ended = true;
             if let Some(joined) = state.joined.take()
+                && !joined.goes_on()
                 && let Err(error) = joined.session.leave().await
             {
                 tracing::debug!(%error, "could not leave; the broker will notice");
@@ -183,7 +205,7 @@ impl Member {
         let said = Said { focus: said.focus.clone().or(focus), ..said.clone() };
         let before = (state.name.replace(name), std::mem::replace(&mut state.any_name, false));
         // First the new name, so that one that is taken changes nothing.
-        let renamed = self.join(state, caller, &said).await;
+        let renamed = self.join(state, caller, &said, Name::Demand).await;
         match &renamed {
             Ok(_) => state.any_name = true,
             Err(_) => (state.name, state.any_name) = before,
@@ -194,11 +216,71 @@ impl Member {
         renamed
     }
 
+    /// Lets go of a session that hooks have ended for all processes, or that is not the one that runs in the agent's
+    /// process any longer, as after `/resume`.
+    fn follow_hooks(&self, state: &mut MutexGuard<'_, State>) {
+        let Some(joined) = &state.joined else { return };
+        let Some(shared) = &joined.shared else { return };
+        let runs = self.host.process.and_then(|process| self.registry().of_process(&shared.kind, process));
+        let moved = runs.is_some_and(|runs| runs != *shared.kept.agent() && is_hooked(&runs));
+        if moved || joined.news.lock().left {
+            state.joined = None;
+        }
+    }
+
+    fn registry(&self) -> Registry {
+        Registry::of(&self.client.config().home)
+    }
+
+    /// The record of the agent session behind a call; `None` when nothing tells which it is.
+    fn shared(&self, agent: &Agent) -> Option<Shared> {
+        let identity = agent.identity(self.host.process);
+        if !agent.may_be_hooked() || (identity.session.is_none() && identity.process.is_none()) {
+            return None;
+        }
+        // What hooks know of the process is newer than what it was started with.
+        let runs = self.host.process.and_then(|process| self.registry().of_process(&agent.kind, process));
+        let bind = || {
+            self.client.config().home.create()?;
+            self.registry().bind(&identity, Continues::Nothing)
+        };
+        let found = runs.filter(is_hooked).map_or_else(bind, Ok);
+        let claimed = found.and_then(|found| Ok((found.claim("adapter")?, found)));
+        match claimed {
+            // Another adapter serves this process, and nothing says that both do so for one session.
+            Ok((None, found)) if agent.session.is_none() && !is_hooked(&found) => None,
+            Ok((claim, found)) => Some(Shared {
+                kind: agent.kind.clone(),
+                kept: Kept::new(found, self.client.config()),
+                _claim: claim.map(Arc::new),
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "no registry of agents; hooks will be another peer");
+                None
+            }
+        }
+    }
+
+    /// Begins a session, or takes up the one that the agent session has.
+    async fn begin(
+        &self,
+        kept: Option<&Kept>,
+        options: JoinOptions,
+        name: Name,
+    ) -> Result<Session, ClientError> {
+        match (kept, name) {
+            (None, _) => Session::join(&self.client, options).await,
+            (Some(kept), Name::Wish) => Session::enter(&self.client, kept.clone(), options).await,
+            (Some(kept), Name::Demand) => Session::enter_anew(&self.client, kept.clone(), options).await,
+        }
+    }
+
     async fn join(
         &self,
         state: &mut MutexGuard<'_, State>,
         caller: &Caller,
         said: &Said,
+        name: Name,
     ) -> Result<Joined, Failure> {
         if state.ended {
             return Err(Failure::new("this MCP server is shutting down"));
@@ -209,46 +291,66 @@ impl Member {
         };
         state.place = Some(Arc::clone(&place));
         let agent = self.host.agent(caller.client.as_ref(), &caller.meta);
+        let shared = if state.detached { None } else { self.shared(&agent) };
+        let resume_key = agent.session.as_ref().map(|id| format!("{}:{id}", agent.kind));
         let info = PeerInfo {
             agent_kind: agent.kind,
             agent_version: agent.version,
             host: self.host.machine.clone(),
-            pid: self.host.pid,
+            pid: self.host.process.map(|process| process.pid).unwrap_or_default(),
             worktree: place.worktree(),
             ..described(&place, said).await?
         };
-        let mut options = JoinOptions {
+        let options = JoinOptions {
             scope: place.scope.clone(),
             name: state.name.clone(),
-            resume_key: agent.resume_key.filter(|_| !state.detached),
+            resume_key: resume_key.filter(|_| !state.detached),
             info,
             lease_ttl: None,
             liveness: Liveness::Attached,
+            kept: None,
         };
-        let maybe_known = options.name.is_some() || options.resume_key.is_some();
-        let session = match Session::join(&self.client, options.clone()).await {
+        let maybe_known = options.name.is_some() || options.resume_key.is_some() || shared.is_some();
+        let kept = shared.as_ref().map(|shared| &shared.kept);
+        let session = match self.begin(kept, options.clone(), name).await {
             Err(error) if error.reason() == Some(ErrorReason::PeerNameTaken) && state.any_name => {
                 tracing::warn!(
                     name = state.name,
                     "another live peer has the name; joining under a generated one"
                 );
-                options.name = None;
-                Session::join(&self.client, options).await?
+                self.begin(kept, JoinOptions { name: None, ..options }, name).await?
             }
             joined => joined?,
         };
         // At once: events without a reader are not kept.
         let events = session.events();
         let news = SharedNews::new(&session);
-        if maybe_known {
+        if session.joined_at().is_none() {
+            news.catch_up(&session).await;
+        } else if maybe_known {
             news.take_over_locks(&session).await;
             news.learn_requests(&session).await;
         }
         let follow = tokio::spawn(news.clone().follow(session.clone(), events));
-        let joined = Joined { session, news, place, _follower: Arc::new(AbortOnDropHandle::new(follow)) };
+        let joined =
+            Joined { session, news, place, shared, _follower: Arc::new(AbortOnDropHandle::new(follow)) };
         state.joined = Some(joined.clone());
         Ok(joined)
     }
+}
+
+/// Whether the name under which to join must be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// Another one will do, above all that of a session that there is.
+    Wish,
+    /// Only this one.
+    Demand,
+}
+
+/// Whether hooks report on an agent session.
+fn is_hooked(agent: &agent::Agent) -> bool {
+    agent.read().is_some_and(|record| record.hooked)
 }
 
 /// The part of a peer's description that changes with the work.

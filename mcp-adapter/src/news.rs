@@ -17,7 +17,7 @@ use mesh_client::proto::{
     AcquireLocksRequest, EventBatch, LeaveCause, ListLocksRequest, ListMessagesRequest,
     ListReleaseRequestsRequest, LockMode,
 };
-use mesh_client::{Acquired, ErrorReason, Session, SessionEvents, SessionNews};
+use mesh_client::{Acquired, ClientError, ErrorReason, Session, SessionEvents, SessionNews};
 use tokio::time::Instant;
 
 pub(crate) use self::fold::{Held, News};
@@ -62,7 +62,7 @@ impl SharedNews {
                 Ok(SessionNews::Batch(batch)) => {
                     let mut news = self.lock();
                     news.happened(&batch);
-                    news.replaced |= replaces(&batch, &session);
+                    news.replaced |= !session.is_shared() && replaces(&batch, &session);
                 }
                 Ok(SessionNews::Rejoined(_)) => {
                     self.lock().rejoined = true;
@@ -74,6 +74,10 @@ impl SharedNews {
                 Ok(_) => {}
                 Err(error) if is_replaced(&error) => {
                     self.lock().replaced = true;
+                    return;
+                }
+                Err(ClientError::SessionLeft) => {
+                    self.lock().left = true;
                     return;
                 }
                 // Joining again follows, and is told then.
@@ -153,6 +157,11 @@ impl SharedNews {
     /// After a gap in the events: asks for what they would have told.
     async fn count_anew(&self, session: &Session) {
         self.lock().incomplete = true;
+        self.catch_up(session).await;
+    }
+
+    /// What there is to know of a session that was there before: unread mail, its locks, who asks for them.
+    pub(crate) async fn catch_up(&self, session: &Session) {
         let request = ListMessagesRequest { limit: 1, ..ListMessagesRequest::default() };
         if let Ok(inbox) = session.inbox(request).await {
             let revision = inbox.header.map(|header| header.revision).unwrap_or_default();
@@ -167,7 +176,9 @@ impl SharedNews {
         };
         if let Ok(answer) = session.list_locks(request).await {
             let revision = answer.header.map(|header| header.revision).unwrap_or_default();
-            self.lock().only_these(&answer.locks, revision);
+            let mut news = self.lock();
+            news.only_these(&answer.locks, revision);
+            news.granted(&answer.locks);
         }
         self.learn_requests(session).await;
     }

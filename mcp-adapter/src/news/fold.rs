@@ -68,6 +68,8 @@ pub(crate) struct News {
     pub(super) incomplete: bool,
     /// Another process of the same conversation is this peer now.
     pub(crate) replaced: bool,
+    /// Another process of this agent session has left for all of them.
+    pub(crate) left: bool,
     /// Messages that may be answered.
     pub(crate) letters: Letters,
     /// Entries that were shown.
