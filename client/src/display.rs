@@ -3,6 +3,8 @@
 //! What must hold: no byte sequence in the result can move the cursor, change colours or the order of what is
 //! read, or hide text. What is replaced stays visible, so that nothing is smuggled past the reader.
 
+pub mod model;
+
 use std::borrow::Cow;
 use std::fmt::Write;
 

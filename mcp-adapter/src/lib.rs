@@ -20,7 +20,9 @@ mod memory;
 mod news;
 mod place;
 mod presence;
-mod render;
+mod render {
+    pub(crate) use mesh_client::display::model::*;
+}
 mod schema;
 mod server;
 mod stdio;

@@ -7,13 +7,13 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use mesh_client::display::{printable, printable_line};
+use super::{printable, printable_line};
 
 /// Longest answer, in bytes, but for a single item that was asked for alone.
-pub(crate) const PAGE: usize = 8 << 10;
+pub const PAGE: usize = 8 << 10;
 
 /// Somebody's text as one quoted line of at most `most` characters.
-pub(crate) fn quoted(text: &str, most: usize) -> String {
+pub fn quoted(text: &str, most: usize) -> String {
     let text = text.trim();
     let cut: String = text.chars().take(most).collect();
     let mut out = String::with_capacity(cut.len() + 2);
@@ -32,7 +32,7 @@ pub(crate) fn quoted(text: &str, most: usize) -> String {
 }
 
 /// A key, path, branch or the like: as it is when it can only be one word, quoted otherwise.
-pub(crate) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@:#~=,()$%&!".contains(c);
     if !text.is_empty() && text.len() <= 200 && text.chars().all(plain) && *printable_line(text) == *text {
         text.to_owned()
@@ -42,7 +42,7 @@ pub(crate) fn word(text: &str) -> String {
 }
 
 /// Several of them, with commas; the rest only counted.
-pub(crate) fn words<'a>(texts: impl IntoIterator<Item = &'a String>, most: usize) -> String {
+pub fn words<'a>(texts: impl IntoIterator<Item = &'a String>, most: usize) -> String {
     let mut texts = texts.into_iter();
     let mut out = texts.by_ref().take(most).map(|text| word(text)).collect::<Vec<_>>().join(", ");
     let more = texts.count();
@@ -53,7 +53,7 @@ pub(crate) fn words<'a>(texts: impl IntoIterator<Item = &'a String>, most: usize
 }
 
 /// Somebody's text as a block of quoted lines, of at most `most` bytes of text; whether it was cut.
-pub(crate) fn block(text: &str, most: usize) -> (String, bool) {
+pub fn block(text: &str, most: usize) -> (String, bool) {
     let shown = &text[..text.floor_char_boundary(most)];
     let mut out = String::with_capacity(shown.len() + 16);
     for (number, line) in printable(shown).lines().enumerate() {
@@ -70,7 +70,7 @@ pub(crate) fn block(text: &str, most: usize) -> (String, bool) {
 }
 
 /// A span of time, coarse: `45s`, `12m`, `3h`, `2d`.
-pub(crate) fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     match span.as_secs() {
         seconds @ 0..100 => format!("{seconds}s"),
         seconds @ 100..6_000 => format!("{}m", (seconds + 30) / 60),
@@ -80,12 +80,12 @@ pub(crate) fn span(span: Duration) -> String {
 }
 
 /// What is left of a span, never shown as nothing before it is over.
-pub(crate) fn left(left: Duration) -> String {
+pub fn left(left: Duration) -> String {
     span(left + Duration::from_millis(999))
 }
 
 /// How long ago a time of the broker's clock was. Clocks may differ, so the future counts as now.
-pub(crate) fn age<T>(time: Option<T>) -> String
+pub fn age<T>(time: Option<T>) -> String
 where
     SystemTime: TryFrom<T>,
 {
@@ -100,7 +100,7 @@ where
 }
 
 /// A span of the contract.
-pub(crate) fn duration<T>(span: Option<T>) -> Duration
+pub fn duration<T>(span: Option<T>) -> Duration
 where
     Duration: TryFrom<T>,
 {
@@ -108,17 +108,17 @@ where
 }
 
 /// `1 lock`, `2 locks`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// An answer of several items within the bound.
 #[derive(Debug, Default)]
-pub(crate) struct Page(String);
+pub struct Page(String);
 
 impl Page {
     /// Adds an item, unless it no longer fits; the first one always does.
-    pub(crate) fn push(&mut self, item: &str) -> bool {
+    pub fn push(&mut self, item: &str) -> bool {
         if !self.0.is_empty() {
             if self.0.len() + item.len() + 1 > PAGE {
                 return false;
@@ -130,7 +130,7 @@ impl Page {
     }
 
     /// Adds a closing line, whatever the bound.
-    pub(crate) fn close(mut self, line: &str) -> String {
+    pub fn close(mut self, line: &str) -> String {
         if !line.is_empty() {
             if !self.0.is_empty() {
                 self.0.push('\n');
