@@ -18,12 +18,14 @@
 //! is judged by its holder's session. Digests keep keys short whatever callers choose as names; the names are in
 //! the values.
 //!
-//! A value is two bytes of format, `00 02`, and a postcard record; the store wraps it in a checksum. Values of format
-//! 1 had no such bytes, and never began like that; `v1` reads them. They stay until they are written again.
+//! A value is two bytes of format, `00 03`, and a postcard record; the store wraps it in a checksum. Values of format
+//! 2 begin with `00 02`; `v2` reads those that differ. Values of format 1 had no such bytes, and never began like that;
+//! `v1` reads them. They all stay until they are written again.
 
 #[cfg(test)]
 mod tests;
 mod v1;
+mod v2;
 
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::record::{LogRecord, Record, RecordKey, Write};
@@ -48,7 +50,7 @@ const RELEASE_REQUEST: u8 = 0x0a;
 const TOUCH: u8 = 0x0b;
 
 /// What a value begins with. In format 1 the first byte was zero only in a message, whose second one was `10`.
-const FORMAT: [u8; 2] = [0x00, 0x02];
+const FORMAT: [u8; 2] = [0x00, 0x03];
 
 /// A record as recovery finds it.
 #[derive(Debug)]
@@ -93,7 +95,10 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
                 None => Loaded::OldLog(v1::log(value)?),
             });
         }
-        Some(kind) if !value.starts_with(&FORMAT) => return v1::decode(*kind, value).map(Loaded::Record),
+        Some(kind) if !is_of(&[FORMAT, v2::FORMAT], value) => {
+            return v1::decode(*kind, value).map(Loaded::Record);
+        }
+        Some(&PEER) if is_of(&[v2::FORMAT], value) => Record::Peer(v2::peer(&value[v2::FORMAT.len()..])?),
         Some(&SCOPE) => Record::Scope(parse("scope", value)?),
         Some(&PEER) => Record::Peer(parse("peer", value)?),
         Some(&LOCK) => Record::Lock(parse("lock", value)?),
@@ -123,10 +128,18 @@ pub fn encode_log(log: &LogRecord) -> Result<Vec<u8>, StoreError> {
 
 /// Reads an item of the history; none when it is of format 1, whose events are no longer understood.
 pub fn decode_log(value: &[u8]) -> Result<Option<LogRecord>, StoreError> {
+    if let Some(value) = value.strip_prefix(&v2::FORMAT) {
+        return v2::log(value).map(Some);
+    }
     if !value.starts_with(&FORMAT) {
         return Ok(None);
     }
     parse("history", value).map(Some)
+}
+
+/// Whether a value is of one of these formats.
+fn is_of(formats: &[[u8; 2]], value: &[u8]) -> bool {
+    formats.iter().any(|format| value.starts_with(format))
 }
 
 fn unknown(kind: Option<&u8>) -> StoreError {
@@ -204,6 +217,8 @@ fn parse<T: DeserializeOwned>(what: &str, value: &[u8]) -> Result<T, StoreError>
     let unreadable = |error: &dyn std::fmt::Display| StoreError::Corrupt {
         what: format!("a {what} record cannot be read: {error}"),
     };
-    let record = value.strip_prefix(&FORMAT).ok_or_else(|| unreadable(&"its format is unknown"))?;
+    // What did not change since is read as what it is.
+    let record = value.strip_prefix(&FORMAT).or_else(|| value.strip_prefix(&v2::FORMAT));
+    let record = record.ok_or_else(|| unreadable(&"its format is unknown"))?;
     postcard::from_bytes(record).map_err(|error| unreadable(&error))
 }

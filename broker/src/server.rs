@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
-use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount};
+use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::writer::{self, Started};
 use crate::{shutdown, transport};
@@ -182,6 +182,7 @@ fn mesh(
         watches: WatchCount::default(),
         reads: Reads::new(started.leases.clone()),
         shown: Shown::default(),
+        wakes: Wakes::default(),
         indices: Indices::default(),
         waits: Waits::default(),
     })

@@ -22,6 +22,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod waits;
+mod wakes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub use self::receipts::Shown;
 pub use self::search::Indices;
 use self::status::Refusal;
 pub use self::waits::Waits;
+pub use self::wakes::Wakes;
 use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::leases::Leases;
@@ -90,6 +92,8 @@ pub struct Mesh {
     pub reads: Reads,
     /// What each peer was shown of its mail.
     pub shown: Shown,
+    /// What the peers' programs reported of waking their agents.
+    pub wakes: Wakes,
     /// Where words are found.
     pub indices: Indices,
     /// Calls that wait.

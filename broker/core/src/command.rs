@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::event::LeaveCause;
 use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
 use crate::record::{
-    Contract, Fingerprint, Intent, LockMode, PeerInfo, PolicyKind, Recipients, ReleaseAnswer, TouchKind,
+    Activity, ChildAgent, Contract, Fingerprint, Intent, LockMode, PeerInfo, PolicyKind, Recipients,
+    ReleaseAnswer, TouchKind,
 };
 use crate::revision::{FencingToken, Revision, Ticket, Version};
 use crate::state::deadlines::Due;
@@ -153,6 +154,12 @@ pub struct Update {
     pub focus: Option<String>,
     /// What it is working on.
     pub files: Option<Vec<Target>>,
+    /// Whether it is in a turn.
+    pub activity: Option<Activity>,
+    /// How it is woken while idle.
+    pub wake: Option<String>,
+    /// Sub-agents that act as it.
+    pub children: Option<Vec<ChildAgent>>,
     /// Lease of its session.
     pub ttl: Option<Millis>,
 }

@@ -1,9 +1,12 @@
 //! What has happened, in the past tense.
 
+mod change;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::change::{PeerChange, PeerField};
 use crate::id::{EntryKey, MessageId, PeerName, SessionId};
 use crate::limits;
 use crate::record::{
@@ -27,6 +30,8 @@ pub enum Event {
     PeerUpdated {
         /// The peer as it is.
         peer: Arc<PeerRecord>,
+        /// What is another than before.
+        changed: PeerChange,
     },
     /// A session of a peer ended.
     PeerLeft {
@@ -288,7 +293,8 @@ impl Event {
     pub fn weight(&self) -> usize {
         let targets = |targets: &[Target]| targets.iter().map(|t| 32 + t.as_str().len()).sum::<usize>();
         let grown = match self {
-            Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer } => peer.weight(),
+            Self::PeerJoined { peer, .. } => peer.weight(),
+            Self::PeerUpdated { peer, changed } => peer.weight() + changed.weight(),
             Self::PeerLeft { .. } => 0,
             Self::StateChanged { key, preview, paths, tags, .. } => {
                 key.as_str().len()
@@ -324,7 +330,7 @@ impl Event {
     #[must_use]
     pub fn concerns(&self, name: &PeerName) -> bool {
         match self {
-            Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer } => peer.name == *name,
+            Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer, .. } => peer.name == *name,
             Self::PeerLeft { name: who, .. }
             | Self::StateChanged { writer: who, .. }
             | Self::FileUnlocked { holder: who, .. }
@@ -349,7 +355,7 @@ impl Event {
     #[must_use]
     pub fn touches(&self, target: &Target) -> bool {
         match self {
-            Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer } => {
+            Self::PeerJoined { peer, .. } | Self::PeerUpdated { peer, .. } => {
                 peer.info.files.iter().any(|file| file.intersects(target))
             }
             Self::StateChanged { paths, .. }

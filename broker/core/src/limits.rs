@@ -20,6 +20,12 @@ pub const WORKTREE_BYTES: usize = 4096;
 pub const SENTENCE_BYTES: usize = 512;
 /// Most files a peer names.
 pub const PEER_FILES: usize = 100;
+/// Longest word for the way by which an idle agent is woken, in bytes.
+pub const WAKE_BYTES: usize = 32;
+/// Most sub-agents of a peer.
+pub const CHILDREN: usize = 32;
+/// Longest id of a sub-agent, in bytes.
+pub const CHILD_ID_BYTES: usize = 128;
 /// Most peers known to a mesh, live or not.
 pub const PEERS: usize = 100_000;
 /// How long an offline peer stays known.
@@ -147,6 +153,11 @@ pub const READ_RETENTION: Millis = Millis::days(1);
 pub const DELETES_PER_TRANSACTION: (usize, usize) = (50, 262_144);
 /// Most recipients named in the answer to a broadcast.
 pub const DELIVERIES_SHOWN: usize = 100;
+
+/// Longest note of a report of a wake-up, in bytes.
+pub const WAKE_NOTE_BYTES: usize = 256;
+/// Most reports of wake-ups remembered of a peer; the oldest give way.
+pub const WAKES_PER_PEER: usize = 16;
 
 /// Bytes of a value or body shown in an event.
 pub const PREVIEW_BYTES: usize = 160;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EntryKey, MessageId, PeerName, ScopeId, TopicName};
-use crate::record::{LockRecord, PeerRecord, ReleaseRequestRecord, WaiterRecord};
+use crate::record::{Activity, LockRecord, PeerRecord, ReleaseRequestRecord, WaiterRecord};
 use crate::revision::{Revision, Ticket, Version};
 use crate::target::Target;
 use crate::time::{Millis, WallTime};
@@ -33,8 +33,8 @@ pub enum Outcome {
     Sent {
         /// The message.
         id: MessageId,
-        /// Recipients, with since when they are offline, if they are.
-        deliveries: Vec<(PeerName, Option<WallTime>)>,
+        /// What is known of the recipients.
+        deliveries: Vec<Delivery>,
         /// Recipients online now.
         online: u32,
         /// Its place in the order.
@@ -98,6 +98,19 @@ pub enum Outcome {
         /// How many more there are.
         remaining: u32,
     },
+}
+
+/// What is known of a recipient when a message is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its name.
+    pub peer: PeerName,
+    /// Since when it is offline, if it is.
+    pub offline_since: Option<WallTime>,
+    /// Whether it is in a turn.
+    pub activity: Activity,
+    /// How it is woken while idle; empty when it is not.
+    pub wake: String,
 }
 
 /// An entry without its value.

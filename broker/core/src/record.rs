@@ -20,7 +20,7 @@ pub use self::locks::{
 };
 pub use self::log::{Fingerprint, LogRecord};
 pub use self::messages::{Intent, MessageRecord, Recipients};
-pub use self::peers::{PeerInfo, PeerKey, PeerRecord, SessionEnd, SessionRecord};
+pub use self::peers::{Activity, ChildAgent, PeerInfo, PeerKey, PeerRecord, SessionEnd, SessionRecord};
 pub use self::touches::{TouchKey, TouchKind, TouchRecord, TouchTime};
 use crate::id::{EntryKey, ScopeId};
 use crate::revision::{Revision, Sequence, Ticket};

@@ -4,18 +4,22 @@ mod examples;
 
 use std::sync::Arc;
 
+use mesh_core::event::{Event, PeerChange};
 use mesh_core::outcome::Outcome;
-use mesh_core::record::{LogRecord, Record, Write};
+use mesh_core::record::{Activity, LogRecord, PeerRecord, Record, Write};
 use mesh_core::revision::Revision;
 use mesh_core::state::Transaction;
 use mesh_core::time::Timestamp;
 use proptest::prelude::*;
 
 use self::examples::{items, log, records};
-use super::{FORMAT, Loaded, OldLog, decode, decode_log, encode};
+use super::{FORMAT, Loaded, OldLog, decode, decode_log, encode, v2};
 
 /// One line for each example: its name, its key and its value in hexadecimal.
 const GOLDEN: &str = include_str!("golden.txt");
+
+/// As [`GOLDEN`], of the records, events and outcomes of format 2 as its brokers wrote them.
+const GOLDEN_V2: &str = include_str!("golden_v2.txt");
 
 /// As [`GOLDEN`], of the records, events and outcomes of format 1 as its brokers wrote them.
 const GOLDEN_V1: &str = include_str!("golden_v1.txt");
@@ -45,27 +49,73 @@ fn records_have_the_bytes_they_always_had() {
     assert_eq!(found, golden, "the stored format has changed:\n{}", found.join("\n"));
 }
 
-#[test]
-fn the_bytes_of_old_are_read_as_what_was_written() {
-    let stored = GOLDEN.lines().map(|line| {
-        let (key, value) = line.split_once(": ").unwrap().1.split_once(" = ").unwrap();
-        decode(&bytes(key), &bytes(value)).unwrap()
-    });
+/// What is read of these lines: the records of the state, and the items of the history.
+fn read(golden: &str) -> (Vec<Record>, Vec<LogRecord>) {
     let (mut state, mut history) = (Vec::new(), Vec::new());
-    for loaded in stored {
-        match loaded {
+    for line in golden.lines() {
+        let (key, value) = line.split_once(": ").unwrap().1.split_once(" = ").unwrap();
+        match decode(&bytes(key), &bytes(value)).unwrap() {
             Loaded::Record(record) => state.push(record),
             Loaded::Log(log) => history.push(LogRecord::clone(&log)),
-            Loaded::OldLog(log) => panic!("{log:?} is of format 2"),
+            Loaded::OldLog(log) => panic!("{log:?} is not of format 1"),
         }
     }
+    (state, history)
+}
+
+#[test]
+fn the_bytes_of_old_are_read_as_what_was_written() {
+    let (state, history) = read(GOLDEN);
     assert_eq!(state, records().into_iter().map(|(_, record)| record).collect::<Vec<_>>());
     assert_eq!(history, items().into_iter().map(|(_, log)| log).collect::<Vec<_>>());
 }
 
+/// What a peer did not tell in format 2 is not there.
+fn peer_as_of_format_2(peer: &mut Arc<PeerRecord>) {
+    let info = &mut Arc::make_mut(peer).info;
+    (info.activity, info.wake, info.children) = (Activity::Unknown, String::new(), Vec::new());
+}
+
+fn as_of_format_2(mut record: Record) -> Record {
+    if let Record::Peer(peer) = &mut record {
+        peer_as_of_format_2(peer);
+    }
+    record
+}
+
+fn log_as_of_format_2(mut log: LogRecord) -> LogRecord {
+    for event in &mut log.events {
+        match event {
+            Event::PeerJoined { peer, .. } => peer_as_of_format_2(peer),
+            Event::PeerUpdated { peer, changed } => {
+                peer_as_of_format_2(peer);
+                *changed = PeerChange::default();
+            }
+            _ => {}
+        }
+    }
+    match &mut log.outcome {
+        Some(Outcome::Joined { peer, .. } | Outcome::Updated { peer }) => peer_as_of_format_2(peer),
+        Some(Outcome::Sent { deliveries, .. }) => {
+            for delivery in deliveries {
+                (delivery.activity, delivery.wake) = (Activity::Unknown, String::new());
+            }
+        }
+        _ => {}
+    }
+    log
+}
+
+#[test]
+fn records_and_history_of_format_2_are_read_as_what_was_written() {
+    let (state, history) = read(GOLDEN_V2);
+    assert_eq!(state, records().into_iter().map(|(_, record)| as_of_format_2(record)).collect::<Vec<_>>());
+    assert_eq!(history, items().into_iter().map(|(_, log)| log_as_of_format_2(log)).collect::<Vec<_>>());
+}
+
 /// What format 1 did not have is not there.
 fn as_of_format_1(record: Record) -> Record {
-    match record {
+    match as_of_format_2(record) {
         Record::Scope(mut scope) => {
             scope.handover_due = false;
             Record::Scope(scope)
@@ -110,7 +160,7 @@ fn records_of_format_1_are_read_as_what_was_written() {
 }
 
 #[test]
-fn a_message_of_format_1_in_the_first_slot_is_not_taken_for_format_2() {
+fn a_message_of_format_1_in_the_first_slot_is_not_taken_for_another() {
     let line = GOLDEN_V1.lines().find(|line| line.starts_with("message broadcast")).unwrap();
     let mut value = bytes(line.split_once(" = ").unwrap().1);
     assert_eq!(value[0], 7, "its slot");
@@ -128,13 +178,15 @@ proptest! {
     fn garbage_is_an_error_and_never_a_panic(kind in 0_u8..14, value in prop::collection::vec(any::<u8>(), 0..300)) {
         let known = (1..=11).contains(&kind);
         prop_assert!(decode(&[kind, 0, 0, 0, 1], &value).is_err() || known);
-        let in_format = [FORMAT.as_slice(), &value].concat();
-        prop_assert!(decode(&[kind, 0, 0, 0, 1], &in_format).is_err() || known);
+        for format in [FORMAT, v2::FORMAT] {
+            let in_format = [format.as_slice(), &value].concat();
+            prop_assert!(decode(&[kind, 0, 0, 0, 1], &in_format).is_err() || known);
+        }
     }
 
     #[test]
     fn a_damaged_record_is_never_a_panic(which: prop::sample::Index, at: prop::sample::Index, byte: u8, cut: bool) {
-        let lines: Vec<&str> = GOLDEN.lines().collect();
+        let lines: Vec<&str> = GOLDEN.lines().chain(GOLDEN_V2.lines()).collect();
         let (key, value) = which.get(&lines).split_once(": ").unwrap().1.split_once(" = ").unwrap();
         let (key, mut value) = (bytes(key), bytes(value));
         let place = FORMAT.len() + at.index(value.len() - FORMAT.len());

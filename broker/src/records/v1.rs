@@ -1,7 +1,7 @@
 //! Values of format 1, as brokers of version 0.1 have written them.
 //!
-//! The records of the state have grown at their ends only, by what is zero in postcard when there is none of it, so
-//! an old one is read with zeros after it. What the history tells cannot be read that way: of its items only the
+//! Up to format 2 the records of the state have grown at their ends only, by what is zero in postcard when there is none
+//! of it, so an old one is read with zeros after it. What the history tells cannot be read that way: of its items only the
 //! place and the time are taken, and readers of the history begin after them.
 
 use mesh_core::id::{PeerName, RequestId, ScopeId, SessionId};
@@ -11,7 +11,7 @@ use mesh_core::time::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{ENTRY, LOCK, MESSAGE, OldLog, PEER, SCOPE, unknown};
+use super::{ENTRY, LOCK, MESSAGE, OldLog, PEER, SCOPE, unknown, v2};
 use crate::store::StoreError;
 
 /// The bytes of no topics, no ticket, no thread and no paths, no hand-over: more than the longest of them.
@@ -21,7 +21,7 @@ const NOTHING: [u8; 4] = [0; 4];
 pub(super) fn decode(kind: u8, value: &[u8]) -> Result<Record, StoreError> {
     Ok(match kind {
         SCOPE => Record::Scope(parse("scope", value, 1)?),
-        PEER => Record::Peer(parse("peer", value, 1)?),
+        PEER => Record::Peer(parse::<v2::Peer>("peer", value, 1)?.into()),
         LOCK => Record::Lock(parse("lock", value, 1)?),
         ENTRY => Record::Entry(parse("entry", value, 0)?),
         MESSAGE => Record::Message(parse("message", value, 2)?),

@@ -4,6 +4,7 @@ mod feed;
 mod inbox;
 mod send;
 mod wait;
+mod way;
 
 use mesh_proto::v1 as pb;
 use pb::message_service_server::MessageService;
@@ -39,7 +40,14 @@ impl MessageService for Mesh {
         &self,
         request: Request<pb::GetReceiptsRequest>,
     ) -> Result<Response<pb::GetReceiptsResponse>, Status> {
-        answer(request, |caller, request| async move { send::receipts(self, &caller, &request) }).await
+        answer(request, |caller, request| async move { way::receipts(self, &caller, &request) }).await
+    }
+
+    async fn report_wake(
+        &self,
+        request: Request<pb::ReportWakeRequest>,
+    ) -> Result<Response<pb::ReportWakeResponse>, Status> {
+        answer(request, |caller, request| async move { way::report_wake(self, &caller, request) }).await
     }
 
     async fn list_feed(

@@ -40,7 +40,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
-use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, WatchCount, router as routes};
+use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount, router as routes};
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
 
@@ -116,6 +116,7 @@ impl Broker {
         let mesh = Mesh {
             reads: Reads::new(started.leases.clone()),
             shown: Shown::default(),
+            wakes: Wakes::default(),
             indices: Indices::default(),
             writer: started.handle,
             view: started.view,

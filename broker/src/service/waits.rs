@@ -132,7 +132,7 @@ impl Vigil {
             matches!(event, Event::PeerLeft { session: ended, .. } if *ended == session)
                 || matches!(
                     event,
-                    Event::PeerUpdated { peer } if peer.session.as_ref().is_some_and(|at| at.id == session)
+                    Event::PeerUpdated { peer, .. } if peer.session.as_ref().is_some_and(|at| at.id == session)
                 )
         })
     }

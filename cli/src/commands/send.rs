@@ -272,7 +272,7 @@ mod tests {
         let status = |peer: &str, status: DeliveryStatus| Delivery {
             peer: peer.to_owned(),
             status: status.into(),
-            offline_since: None,
+            ..Delivery::default()
         };
         let sent = SendResponse {
             deliveries: vec![

@@ -71,7 +71,13 @@ fn presence_and_locks_have_their_lines() {
     unknown.events[0].event = None;
     let shown = terminal(&[
         batch("amber-fox", Kind::PeerJoined(PeerJoined { peer: peer("amber-fox", info), resumed: false })),
-        batch("amber-fox", Kind::PeerUpdated(PeerUpdated { peer: peer("amber-fox", PeerInfo::default()) })),
+        batch(
+            "amber-fox",
+            Kind::PeerUpdated(PeerUpdated {
+                peer: peer("amber-fox", PeerInfo::default()),
+                ..PeerUpdated::default()
+            }),
+        ),
         batch(
             "amber-fox",
             Kind::FileLocked(FileLocked { locks: vec![lock("src/auth.rs"), lock("src/b.rs")], ticket: 0 }),
@@ -390,7 +396,9 @@ fn another_day_is_announced_once() {
 #[test]
 fn a_change_that_shows_nothing_new_has_no_line() {
     let info = PeerInfo { focus: "refactor login".to_owned(), ..PeerInfo::default() };
-    let updated = |info: &PeerInfo| Kind::PeerUpdated(PeerUpdated { peer: peer("amber-fox", info.clone()) });
+    let updated = |info: &PeerInfo| {
+        Kind::PeerUpdated(PeerUpdated { peer: peer("amber-fox", info.clone()), ..PeerUpdated::default() })
+    };
     let joined =
         Kind::PeerJoined(PeerJoined { peer: peer("amber-fox", info.clone()), ..PeerJoined::default() });
     let other = PeerInfo { focus: "write docs".to_owned(), ..PeerInfo::default() };

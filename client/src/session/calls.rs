@@ -17,10 +17,10 @@ use crate::proto::{
     ListPoliciesResponse, ListReleaseRequestsRequest, ListReleaseRequestsResponse, ListTopicsRequest,
     ListTopicsResponse, ListVersionsRequest, ListVersionsResponse, Lock, LockConflict, Peer, PeerInfo,
     PutRequest, PutResponse, ReleaseLocksRequest, ReleaseLocksResponse, RenewLocksRequest,
-    RenewLocksResponse, RequestReleaseRequest, RequestReleaseResponse, RestoreRequest, RestoreResponse,
-    SearchEntriesRequest, SearchEntriesResponse, SendRequest, SendResponse, SetPolicyRequest,
-    SetPolicyResponse, TouchFilesRequest, TouchFilesResponse, TransactRequest, TransactResponse,
-    UpdatePeerRequest,
+    RenewLocksResponse, ReportWakeRequest, ReportWakeResponse, RequestReleaseRequest, RequestReleaseResponse,
+    RestoreRequest, RestoreResponse, SearchEntriesRequest, SearchEntriesResponse, SendRequest, SendResponse,
+    SetPolicyRequest, SetPolicyResponse, TouchFilesRequest, TouchFilesResponse, TransactRequest,
+    TransactResponse, UpdatePeerRequest,
 };
 use crate::{ClientError, request_id};
 
@@ -106,6 +106,8 @@ plain! {
     call list_policies: state.list_policies(ListPoliciesRequest) -> ListPoliciesResponse;
     /// Says what is known of a message's way.
     call receipts: messages.get_receipts(GetReceiptsRequest) -> GetReceiptsResponse;
+    /// Tells the senders that the peer's agent was woken for its mail.
+    call report_wake: messages.report_wake(ReportWakeRequest) -> ReportWakeResponse;
     /// Reads a topic or a thread.
     call list_feed: messages.list_feed(ListFeedRequest) -> ListFeedResponse;
     /// Changes which topics are followed.

@@ -406,6 +406,7 @@ impl MessageService for State {
         list_messages(ListMessagesRequest) -> ListMessagesResponse;
         acknowledge_messages(AcknowledgeMessagesRequest) -> AcknowledgeMessagesResponse;
         get_receipts(GetReceiptsRequest) -> GetReceiptsResponse;
+        report_wake(ReportWakeRequest) -> ReportWakeResponse;
         list_feed(ListFeedRequest) -> ListFeedResponse;
         follow_topics(FollowTopicsRequest) -> FollowTopicsResponse;
         list_topics(ListTopicsRequest) -> ListTopicsResponse;

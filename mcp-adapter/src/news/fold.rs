@@ -473,7 +473,10 @@ mod tests {
         }
         assert_eq!(news.footer(Reached::Yes), "\n[mesh] 2 unread (newest from birch): mesh_inbox");
         let me = Peer { name: "me".into(), topics: vec!["#other".into()], ..Peer::default() };
-        news.happened(&batch(8, Kind::PeerUpdated(mesh_client::proto::PeerUpdated { peer: Some(me) })));
+        news.happened(&batch(
+            8,
+            Kind::PeerUpdated(mesh_client::proto::PeerUpdated { peer: Some(me), ..Default::default() }),
+        ));
         news.happened(&about(9, "#deploys"));
         assert_eq!(news.footer(Reached::Yes), "");
         news.following(Vec::new());

@@ -65,13 +65,14 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, length], bytes].concat()
 }
 
-const METHODS: [&str; 17] = [
+const METHODS: [&str; 18] = [
     "PeerService/Join",
     "PeerService/UpdatePeer",
     "PeerService/Leave",
     "PeerService/ListPeers",
     "MessageService/Send",
     "MessageService/AcknowledgeMessages",
+    "MessageService/ReportWake",
     "StateService/Put",
     "StateService/Get",
     "StateService/ListEntries",

@@ -40,6 +40,51 @@ pub struct PeerInfo {
     pub focus: String,
     /// What it is working on.
     pub files: Vec<Target>,
+    /// Whether it is in a turn. Unknown when offline.
+    pub activity: Activity,
+    /// How it is woken while idle; empty when it is not, or offline.
+    pub wake: String,
+    /// Sub-agents that act as the peer, no id twice; none when offline.
+    pub children: Vec<ChildAgent>,
+}
+
+/// Whether an agent is at work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// It is in a turn.
+    Working,
+    /// It waits for its user.
+    Idle,
+}
+
+/// A sub-agent that acts as its peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildAgent {
+    /// Id that its host gave it.
+    pub id: String,
+    /// Kind of sub-agent.
+    pub kind: String,
+    /// What it is doing.
+    pub focus: String,
+}
+
+impl ChildAgent {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.kind.len() + self.focus.len()
+    }
+}
+
+impl PeerInfo {
+    /// What is true of a session only ends with it.
+    pub(crate) fn end_session(&mut self) {
+        self.activity = Activity::Unknown;
+        self.wake.clear();
+        self.children.clear();
+    }
 }
 
 /// A live session of a peer.
@@ -94,7 +139,8 @@ impl PeerRecord {
     pub(crate) fn weight(&self) -> usize {
         let info = &self.info;
         let files = info.files.iter().map(|file| 32 + file.as_str().len()).sum::<usize>();
-        size_of::<Self>() + info.worktree.len() + info.branch.len() + info.focus.len() + files
+        let children = info.children.iter().map(ChildAgent::weight).sum::<usize>();
+        size_of::<Self>() + info.worktree.len() + info.branch.len() + info.focus.len() + files + children
     }
 
     /// Names the peer.

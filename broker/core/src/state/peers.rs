@@ -8,7 +8,7 @@ use super::deadlines::Due;
 use super::locks::Handover;
 use super::{Change, State, Step, names};
 use crate::command::{Join, Update};
-use crate::event::{Event, LeaveCause, UnlockCause};
+use crate::event::{Event, LeaveCause, PeerChange, UnlockCause};
 use crate::id::{PeerName, ResumeKey, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
@@ -227,6 +227,7 @@ impl State {
             (&mut info.branch, &update.branch),
             (&mut info.head, &update.head),
             (&mut info.focus, &update.focus),
+            (&mut info.wake, &update.wake),
         ];
         for (field, new) in texts {
             if let Some(new) = new {
@@ -237,20 +238,25 @@ impl State {
         if let Some(files) = &update.files {
             info.files.clone_from(files);
         }
+        info.activity = update.activity.unwrap_or(info.activity);
+        if let Some(children) = &update.children {
+            info.children.clone_from(children);
+        }
         if let (Some(session), Some(ttl)) = (&mut peer.session, update.ttl) {
             session.ttl = ttl;
         }
-        let changed = peer != **caller;
+        let is_same = peer == **caller;
+        let changed = PeerChange::between(caller, &peer);
         let peer = Arc::new(peer);
         let outcome = Outcome::Updated { peer: peer.clone() };
-        if !changed {
+        if is_same {
             return Step::Answer(outcome);
         }
         Step::Change(Change {
             scope: peer.scope.clone(),
             actor: Some(peer.name.clone()),
             writes: vec![Write::Put(Record::Peer(peer.clone()))],
-            events: vec![Event::PeerUpdated { peer }],
+            events: vec![Event::PeerUpdated { peer, changed }],
             outcome,
             handover_due: None,
         })
@@ -349,6 +355,7 @@ fn live(peer: &PeerRecord) -> Option<(PeerName, SessionId)> {
 /// Ends the live session of a peer, if it has one.
 fn end_session(peer: &mut PeerRecord, cause: LeaveCause, now: Now) -> Option<Event> {
     let session = peer.session.take()?;
+    peer.info.end_session();
     peer.ended = Some(SessionEnd { session: session.id, cause, at: now.at, wall: now.wall });
     Some(Event::PeerLeft { name: peer.name.clone(), session: session.id, cause })
 }

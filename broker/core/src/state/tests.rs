@@ -126,8 +126,12 @@ impl Mesh {
     }
 
     fn lock(&mut self, caller: SessionId, mode: LockMode, on: &[&str]) -> Outcome {
+        self.lock_for(caller, mode, on, Millis::minutes(30))
+    }
+
+    fn lock_for(&mut self, caller: SessionId, mode: LockMode, on: &[&str], ttl: Millis) -> Outcome {
         let targets = on.iter().map(|text| target(text)).collect();
-        let (ttl, reason) = (Millis::minutes(30), String::new());
+        let reason = String::new();
         let (wait, contract) = (Millis::ZERO, None);
         self.by(caller, Command::Acquire(Acquire { targets, mode, ttl, reason, wait, contract })).unwrap()
     }

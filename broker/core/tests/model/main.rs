@@ -82,7 +82,7 @@ fn long_histories_go_as_in_the_naive_model() {
 }
 
 /// What the random requests must come upon, or the comparison proves little.
-const KINDS: [&str; 100] = [
+const KINDS: [&str; 101] = [
     "ContractChanged",
     "ContractChanged deleted",
     "ContractChanged expired",
@@ -130,6 +130,7 @@ const KINDS: [&str; 100] = [
     "PeerNameTaken",
     "PeerNotFound",
     "PeerUpdated",
+    "PeerUpdated with sub-agents",
     "PermissionDenied",
     "PolicyChanged None",
     "PolicyChanged Some(Append)",

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_core::event::{DeleteCause, Event, LeaveCause, UnlockCause, WaitEndCause};
+use mesh_core::event::{
+    DeleteCause, Event, LeaveCause, PeerChange, PeerField, UnlockCause, WaitEndCause,
+};
 use mesh_core::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
-use mesh_core::outcome::{Conflict, EntryMeta, Obstacle, Outcome};
+use mesh_core::outcome::{Conflict, Delivery, EntryMeta, Obstacle, Outcome};
 use mesh_core::record::{
-    Contract, EntryRecord, Fingerprint, Intent, LockMode, LockRecord, LogRecord, MessageRecord, PastRecord,
+    Activity, ChildAgent, Contract, EntryRecord, Fingerprint, Intent, LockMode, LockRecord, LogRecord, MessageRecord, PastRecord,
     PeerInfo, PeerRecord, PolicyKind, PolicyRecord, Recipients, Record, ReleaseAnswer, ReleaseRequestRecord,
     ScopeRecord, SessionEnd, SessionRecord, TouchKind, TouchRecord, TouchTime, WaiterRecord,
 };
@@ -36,9 +38,13 @@ fn session(n: u128) -> SessionId {
     SessionId(Uuid::from_u128(n))
 }
 
+fn child() -> ChildAgent {
+    ChildAgent { id: "a1".into(), kind: "explore".into(), focus: "the tests".into() }
+}
+
 fn peer(live: bool) -> Arc<PeerRecord> {
     let joined = WallTime(1_700_000_000_000);
-    let live = live.then_some(SessionRecord { id: session(1), ttl: Millis(60_000), joined });
+    let session_of_it = live.then_some(SessionRecord { id: session(1), ttl: Millis(60_000), joined });
     let end = SessionEnd {
         session: session(2),
         cause: LeaveCause::Disconnected,
@@ -58,9 +64,12 @@ fn peer(live: bool) -> Arc<PeerRecord> {
             head: "0a1b2c3".into(),
             focus: "the login".into(),
             files: vec![target("src/auth/"), target("README.md")],
+            activity: if live { Activity::Idle } else { Activity::Unknown },
+            wake: if live { "monitor".into() } else { String::new() },
+            children: if live { vec![child()] } else { Vec::new() },
         },
         resume_key: Some(ResumeKey::parse("conversation-1").unwrap()),
-        session: live,
+        session: session_of_it,
         joined,
         ended: Some(end),
         acknowledged: Revision(300),
@@ -172,7 +181,15 @@ fn touch() -> Arc<TouchRecord> {
     })
 }
 
-/// The events that only format 2 has.
+fn changed() -> PeerChange {
+    PeerChange {
+        fields: vec![PeerField::AgentKind, PeerField::Activity, PeerField::Children, PeerField::Topics],
+        started: vec!["a1".into()],
+        ended: vec![child()],
+    }
+}
+
+/// The events that format 1 has not.
 fn events_of_2() -> Vec<Event> {
     let (owl, paths) = (name("blue-owl"), vec![target("src/api.rs")]);
     let mut events = vec![
@@ -230,7 +247,7 @@ fn events() -> Vec<Event> {
     let paths = vec![target("src/api.rs")];
     let mut events = vec![
         Event::PeerJoined { peer: peer(true), resumed: true },
-        Event::PeerUpdated { peer: peer(true) },
+        Event::PeerUpdated { peer: peer(true), changed: changed() },
         Event::StateChanged {
             key: key(),
             version: Version(3),
@@ -297,7 +314,16 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         holder_focus: "the login".into(),
     };
     let behind = Conflict { obstacle: Obstacle::Waiter(waiter()), ..conflict.clone() };
-    let deliveries = vec![(name("blue-owl"), None), (name("red-hen"), Some(WallTime(1_700_000_001_000)))];
+    let delivery = |who, offline_since, activity, wake: &str| Delivery {
+        peer: name(who),
+        offline_since,
+        activity,
+        wake: wake.into(),
+    };
+    let deliveries = vec![
+        delivery("blue-owl", None, Activity::Working, "codex-queue"),
+        delivery("red-hen", Some(WallTime(1_700_000_001_000)), Activity::Unknown, ""),
+    ];
     vec![
         ("joined", Outcome::Joined { peer: peer(true), resumed: false, unread: 2 }),
         ("updated", Outcome::Updated { peer: peer(true) }),

@@ -84,9 +84,12 @@ fn event(event: &Event, committed: WallTime) -> pb::Event {
         Event::PeerJoined { peer, resumed } => {
             Wire::PeerJoined(pb::PeerJoined { peer: Some(peers::peer(peer, committed)), resumed: *resumed })
         }
-        Event::PeerUpdated { peer } => {
-            Wire::PeerUpdated(pb::PeerUpdated { peer: Some(peers::peer(peer, committed)) })
-        }
+        Event::PeerUpdated { peer, changed } => Wire::PeerUpdated(pb::PeerUpdated {
+            peer: Some(peers::peer(peer, committed)),
+            changed: changed.fields.iter().map(|field| peers::field(*field).to_owned()).collect(),
+            started_children: changed.started.clone(),
+            ended_children: changed.ended.iter().map(peers::child_to_wire).collect(),
+        }),
         Event::PeerLeft { name, session, cause } => Wire::PeerLeft(pb::PeerLeft {
             name: name.to_string(),
             session_id: session.to_string(),

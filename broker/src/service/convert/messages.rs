@@ -6,13 +6,16 @@ use mesh_core::Rejection;
 use mesh_core::command::Send;
 use mesh_core::id::{MessageId, PeerName, TopicName};
 use mesh_core::limits;
+use mesh_core::outcome::Delivery;
 use mesh_core::record::{Intent, MessageRecord, Recipients};
+use mesh_core::revision::Revision;
 use mesh_core::target::{Target, mentions};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 use uuid::Uuid;
 
-use super::{at_most, in_field, paths, targets, timestamp, unless_empty};
+use super::peers::activity_to_wire;
+use super::{at_most, in_field, paths, targets, text, timestamp, unless_empty};
 
 /// What a Send asks, with a fresh id.
 pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
@@ -139,24 +142,57 @@ pub(crate) fn topics(field: &'static str, names: &[String]) -> Result<Vec<TopicN
     in_field(field, names).map(Vec::from_iter)
 }
 
-/// What is known of one recipient; with since when it is offline, if it is.
-pub(crate) fn delivery(peer: &PeerName, offline_since: Option<WallTime>) -> pb::Delivery {
-    let status = match offline_since {
-        None => pb::DeliveryStatus::Queued,
-        Some(_) => pb::DeliveryStatus::Offline,
-    };
-    arrived(peer, status, offline_since)
+/// What is known of a recipient when a message is sent.
+pub(crate) fn delivery(delivery: &Delivery) -> pb::Delivery {
+    pb::Delivery {
+        peer: delivery.peer.to_string(),
+        status: undelivered(delivery.offline_since).into(),
+        offline_since: delivery.offline_since.map(timestamp),
+        activity: activity_to_wire(delivery.activity).into(),
+        wake: delivery.wake.clone(),
+        ..pb::Delivery::default()
+    }
 }
 
-/// As [`delivery`], of a recipient to whom the message has come.
-pub(crate) fn arrived(
-    peer: &PeerName,
-    status: pb::DeliveryStatus,
-    offline_since: Option<WallTime>,
-) -> pb::Delivery {
-    pb::Delivery {
-        peer: peer.to_string(),
-        status: status.into(),
-        offline_since: offline_since.map(timestamp),
+/// The way of a message that has not come to its recipient; with since when that is offline, if it is.
+pub(crate) fn undelivered(offline_since: Option<WallTime>) -> pb::DeliveryStatus {
+    match offline_since {
+        None => pb::DeliveryStatus::Queued,
+        Some(_) => pb::DeliveryStatus::Offline,
     }
+}
+
+/// What a ReportWake tells.
+pub(crate) fn wake(request: pb::ReportWakeRequest) -> Result<Wake, Rejection> {
+    if request.via.is_empty() {
+        return Err(Rejection::invalid("via", "is empty; name the way by which the agent was woken"));
+    }
+    if request.up_to_revision == 0 {
+        return Err(Rejection::invalid("up_to_revision", "must be at least 1"));
+    }
+    Ok(Wake {
+        taken: match request.outcome() {
+            pb::WakeOutcome::Taken => true,
+            pb::WakeOutcome::Failed => false,
+            pb::WakeOutcome::Unspecified => {
+                return Err(Rejection::invalid("outcome", "must be TAKEN or FAILED"));
+            }
+        },
+        via: text("via", request.via, limits::WAKE_BYTES)?,
+        note: text("note", request.note, limits::WAKE_NOTE_BYTES)?,
+        up_to: Revision(request.up_to_revision),
+    })
+}
+
+/// What was reported of waking an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wake {
+    /// Whether the host took it.
+    pub(crate) taken: bool,
+    /// The way.
+    pub(crate) via: String,
+    /// A word to it.
+    pub(crate) note: String,
+    /// For all unread mail up to here.
+    pub(crate) up_to: Revision,
 }

@@ -4,18 +4,31 @@ use std::collections::BTreeSet;
 
 use mesh_core::Rejection;
 use mesh_core::command::{Join, Update};
+use mesh_core::event::PeerField;
 use mesh_core::id::{PeerName, ResumeKey, ScopeId, SessionId};
 use mesh_core::limits;
-use mesh_core::record::{PeerInfo, PeerRecord};
+use mesh_core::record::{Activity, ChildAgent, PeerInfo, PeerRecord};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 use uuid::Uuid;
 
-use super::{duration, paths, span, targets, text, timestamp, unless_empty};
+use super::{at_most, duration, paths, span, targets, text, timestamp, unless_empty};
 
 /// The names of the fields of `PeerInfo`, as an update mask spells them.
-const INFO_FIELDS: [&str; 9] =
-    ["agent_kind", "agent_version", "host", "pid", "worktree", "branch", "head", "focus", "files"];
+const INFO_FIELDS: [&str; 12] = [
+    "agent_kind",
+    "agent_version",
+    "host",
+    "pid",
+    "worktree",
+    "branch",
+    "head",
+    "focus",
+    "files",
+    "activity",
+    "wake",
+    "children",
+];
 
 /// What a Join asks, with fresh ids.
 pub(crate) fn join(request: pb::JoinRequest) -> Result<Join, Rejection> {
@@ -56,6 +69,9 @@ pub(crate) fn update(request: pb::UpdatePeerRequest) -> Result<Update, Rejection
         head: pick("head", given.head),
         focus: pick("focus", given.focus),
         files: if named("files") { given.files } else { Vec::new() },
+        activity: if named("activity") { given.activity } else { 0 },
+        wake: pick("wake", given.wake),
+        children: if named("children") { given.children } else { Vec::new() },
     };
     let parsed = info(given)?;
     Ok(Update {
@@ -68,6 +84,9 @@ pub(crate) fn update(request: pb::UpdatePeerRequest) -> Result<Update, Rejection
         head: named("head").then_some(parsed.head),
         focus: named("focus").then_some(parsed.focus),
         files: named("files").then_some(parsed.files),
+        activity: named("activity").then_some(parsed.activity),
+        wake: named("wake").then_some(parsed.wake),
+        children: named("children").then_some(parsed.children),
         ttl,
     })
 }
@@ -83,7 +102,40 @@ fn info(info: pb::PeerInfo) -> Result<PeerInfo, Rejection> {
         head: text("info.head", info.head, limits::SHORT_TEXT_BYTES)?,
         focus: text("info.focus", info.focus, limits::SENTENCE_BYTES)?,
         files: targets("info.files", &info.files, limits::PEER_FILES)?,
+        activity: activity(info.activity)?,
+        wake: text("info.wake", info.wake, limits::WAKE_BYTES)?,
+        children: children(info.children)?,
     })
+}
+
+fn activity(value: i32) -> Result<Activity, Rejection> {
+    match pb::PeerActivity::try_from(value) {
+        Ok(pb::PeerActivity::Unspecified) => Ok(Activity::Unknown),
+        Ok(pb::PeerActivity::Working) => Ok(Activity::Working),
+        Ok(pb::PeerActivity::Idle) => Ok(Activity::Idle),
+        Err(_) => Err(Rejection::invalid("info.activity", format!("has no value {value}"))),
+    }
+}
+
+fn children(children: Vec<pb::ChildAgent>) -> Result<Vec<ChildAgent>, Rejection> {
+    at_most("info.children", children.len(), limits::CHILDREN)?;
+    let mut ids = BTreeSet::new();
+    for child in &children {
+        if child.id.is_empty() {
+            return Err(Rejection::invalid("info.children", "has one without an id"));
+        }
+        if !ids.insert(child.id.as_str()) {
+            return Err(Rejection::invalid("info.children", "has two with the same id"));
+        }
+    }
+    let child = |child: pb::ChildAgent| {
+        Ok(ChildAgent {
+            id: text("info.children", child.id, limits::CHILD_ID_BYTES)?,
+            kind: text("info.children", child.kind, limits::SHORT_TEXT_BYTES)?,
+            focus: text("info.children", child.focus, limits::SENTENCE_BYTES)?,
+        })
+    };
+    children.into_iter().map(child).collect()
 }
 
 /// A peer; `last_heard` counts while it is online.
@@ -116,11 +168,50 @@ fn info_to_wire(info: &PeerInfo) -> pb::PeerInfo {
         head: info.head.clone(),
         focus: info.focus.clone(),
         files: paths(&info.files),
+        activity: activity_to_wire(info.activity).into(),
+        wake: info.wake.clone(),
+        children: info.children.iter().map(child_to_wire).collect(),
+    }
+}
+
+/// Whether an agent is at work.
+pub(crate) fn activity_to_wire(activity: Activity) -> pb::PeerActivity {
+    match activity {
+        Activity::Unknown => pb::PeerActivity::Unspecified,
+        Activity::Working => pb::PeerActivity::Working,
+        Activity::Idle => pb::PeerActivity::Idle,
+    }
+}
+
+/// A sub-agent.
+pub(crate) fn child_to_wire(child: &ChildAgent) -> pb::ChildAgent {
+    pb::ChildAgent { id: child.id.clone(), kind: child.kind.clone(), focus: child.focus.clone() }
+}
+
+/// The name of something that a peer may change: as an update mask spells it, or of a field of `Peer`.
+pub(crate) fn field(field: PeerField) -> &'static str {
+    match field {
+        PeerField::AgentKind => "agent_kind",
+        PeerField::AgentVersion => "agent_version",
+        PeerField::Host => "host",
+        PeerField::Pid => "pid",
+        PeerField::Worktree => "worktree",
+        PeerField::Branch => "branch",
+        PeerField::Head => "head",
+        PeerField::Focus => "focus",
+        PeerField::Files => "files",
+        PeerField::Activity => "activity",
+        PeerField::Wake => "wake",
+        PeerField::Children => "children",
+        PeerField::LeaseTtl => "lease_ttl",
+        PeerField::Topics => "topics",
     }
 }
 
 /// Roughly how many bytes a peer takes in an answer.
 pub(crate) fn peer_size(peer: &PeerRecord) -> usize {
     let files: usize = peer.info.files.iter().map(|file| file.as_str().len() + 4).sum();
-    files + peer.info.worktree.len() + peer.info.focus.len() + peer.info.branch.len() + 256
+    let child = |child: &ChildAgent| child.id.len() + child.kind.len() + child.focus.len() + 12;
+    let children: usize = peer.info.children.iter().map(child).sum();
+    files + children + peer.info.worktree.len() + peer.info.focus.len() + peer.info.branch.len() + 256
 }

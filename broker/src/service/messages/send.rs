@@ -1,4 +1,4 @@
-//! Sending, waiting for a reply, and what is known of a message's way.
+//! Sending, and waiting for a reply.
 
 use std::sync::Arc;
 
@@ -6,9 +6,7 @@ use mesh_core::command::Command;
 use mesh_core::event::Event;
 use mesh_core::id::{MessageId, SessionId};
 use mesh_core::outcome::Outcome;
-use mesh_core::record::{Intent, LogRecord, MessageRecord, PeerKey};
-use mesh_core::revision::Revision;
-use mesh_core::state::messages::Receipt;
+use mesh_core::record::{Intent, LogRecord, MessageRecord};
 use mesh_core::time::Millis;
 use mesh_core::{Rejection, limits};
 use mesh_proto::v1 as pb;
@@ -42,7 +40,7 @@ fn sent(mesh: &Mesh, reply: Reply, call: &'static str) -> Result<(pb::SendRespon
     let answer = pb::SendResponse {
         header: mesh.header(reply.revision),
         message_id: id.to_string(),
-        deliveries: deliveries.iter().map(|(peer, offline)| convert::delivery(peer, *offline)).collect(),
+        deliveries: deliveries.iter().map(convert::delivery).collect(),
         online_recipients: online,
         duplicate,
         revision: revision.0,
@@ -114,43 +112,4 @@ fn read_reply(
     let reply = state.messages.reply_to(question).cloned();
     mesh.shown.note(&state, peer, reply.as_slice());
     Ok(reply)
-}
-
-pub(super) fn receipts(
-    mesh: &Mesh,
-    caller: &Caller,
-    request: &pb::GetReceiptsRequest,
-) -> Result<pb::GetReceiptsResponse, Refusal> {
-    let session = caller.require_session()?;
-    let id = MessageId::parse("message_id", &request.message_id)?;
-    let (revision, message, receipts) = {
-        let state = mesh.view.read();
-        let peer = state.peers.live(session)?;
-        let message = state.messages.by_id(id).cloned();
-        let is_own = |message: &Arc<MessageRecord>| message.from == peer.name && message.scope == peer.scope;
-        let message = message.filter(is_own).ok_or(Rejection::MessageNotFound { id })?;
-        let receipts = state.receipts(&message);
-        (state.revision(), message, receipts)
-    };
-    let delivery = |(name, receipt)| {
-        let key = PeerKey { scope: message.scope.clone(), name };
-        delivery(mesh, &key, receipt, message.revision)
-    };
-    Ok(pb::GetReceiptsResponse {
-        header: mesh.header(revision),
-        deliveries: receipts.deliveries.into_iter().map(delivery).collect(),
-        read: receipts.read,
-        recipients: receipts.recipients,
-    })
-}
-
-/// What is known of one recipient: what the state tells, and whether the message was in an answer to it.
-fn delivery(mesh: &Mesh, peer: &PeerKey, receipt: Receipt, message: Revision) -> pb::Delivery {
-    match receipt {
-        Receipt::Read => convert::arrived(&peer.name, pb::DeliveryStatus::Read, None),
-        Receipt::Unread { offline_since } if mesh.shown.has(peer, message) => {
-            convert::arrived(&peer.name, pb::DeliveryStatus::Delivered, offline_since)
-        }
-        Receipt::Unread { offline_since } => convert::delivery(&peer.name, offline_since),
-    }
 }

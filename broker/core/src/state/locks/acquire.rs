@@ -51,13 +51,14 @@ impl<'a> Terms<'a> {
     }
 
     /// The lock that the holder will have: its own one renewed, or a new one. One that an earlier session left behind
-    /// is taken up again as strong as it was: nobody is let in between.
+    /// is taken up again as strong as it was: nobody is let in between. None of this shortens the life of an own lock.
     pub(super) fn lock(&self, own: Option<&LockRecord>, target: &Target) -> LockRecord {
+        let ttl = own.map_or(self.ttl, |own| own.ttl.max(self.ttl));
         if let Some(own) = own
             && own.session == self.session
             && (own.mode == self.mode || own.mode == LockMode::Exclusive)
         {
-            let mut renewed = LockRecord { ttl: self.ttl, ticket: None, ..own.clone() };
+            let mut renewed = LockRecord { ttl, ticket: None, ..own.clone() };
             if !self.reason.is_empty() {
                 self.reason.clone_into(&mut renewed.reason);
             }
@@ -71,7 +72,7 @@ impl<'a> Terms<'a> {
             mode: own.map_or(self.mode, |own| stronger(own.mode, self.mode)),
             token: self.token,
             reason: self.reason.to_owned(),
-            ttl: self.ttl,
+            ttl,
             acquired: self.now.wall,
             ticket: self.ticket,
         }

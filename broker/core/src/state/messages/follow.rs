@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::Event;
+use crate::event::{Event, PeerChange};
 use crate::id::TopicName;
 use crate::limits;
 use crate::outcome::Outcome;
@@ -41,10 +41,11 @@ impl State {
         if peer.topics == caller.topics {
             return Ok(Step::Answer(outcome));
         }
+        let changed = PeerChange::between(caller, &peer);
         let peer = Arc::new(peer);
         Ok(Step::Change(Change {
             writes: vec![Write::Put(Record::Peer(peer.clone()))],
-            events: vec![Event::PeerUpdated { peer }],
+            events: vec![Event::PeerUpdated { peer, changed }],
             ..Change::new(caller.scope.clone(), Some(caller.name.clone()), outcome)
         }))
     }

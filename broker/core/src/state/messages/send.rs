@@ -9,7 +9,7 @@ use crate::command::Send;
 use crate::event::{Event, preview};
 use crate::id::{MessageId, PeerName, ScopeId, TopicName};
 use crate::limits;
-use crate::outcome::Outcome;
+use crate::outcome::{Delivery, Outcome};
 use crate::record::{MessageRecord, PeerRecord, Recipients, Record, Write};
 use crate::rejection::Rejection;
 use crate::revision::Revision;
@@ -17,7 +17,7 @@ use crate::state::{Change, State, Step};
 use crate::time::{Now, WallTime};
 
 /// What is known of the recipients, and how many of them are online.
-type Deliveries = (Vec<(PeerName, Option<WallTime>)>, u32);
+type Deliveries = (Vec<Delivery>, u32);
 
 impl State {
     pub(in crate::state) fn decide_send(
@@ -100,7 +100,7 @@ impl State {
         if let Recipients::Direct(names) = to {
             let known = names.iter().filter_map(|name| self.peers.get(&caller.scope, name));
             let deliveries: Vec<_> = known.map(|peer| delivery(peer)).collect();
-            let online = deliveries.iter().filter(|(_, offline)| offline.is_none()).count();
+            let online = deliveries.iter().filter(|delivery| delivery.offline_since.is_none()).count();
             return (deliveries, saturating(online));
         }
         let is_for = |peer: &PeerRecord| match to {
@@ -190,8 +190,13 @@ fn is_same(left: &Recipients, right: &Recipients) -> bool {
     }
 }
 
-fn delivery(peer: &PeerRecord) -> (PeerName, Option<WallTime>) {
-    (peer.name.clone(), offline_since(peer))
+fn delivery(peer: &PeerRecord) -> Delivery {
+    Delivery {
+        peer: peer.name.clone(),
+        offline_since: offline_since(peer),
+        activity: peer.info.activity,
+        wake: peer.info.wake.clone(),
+    }
 }
 
 /// Since when a peer is offline; none when it is online.

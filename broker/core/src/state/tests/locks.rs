@@ -96,6 +96,31 @@ fn taking_an_own_lock_again_renews_it_and_keeps_its_token() {
 }
 
 #[test]
+fn taking_an_own_lock_again_never_shortens_its_life() {
+    let (short, long) = (Millis::minutes(15), Millis::minutes(60));
+    // As it was held, as it is asked for, with what ttl: renewed, upgraded, taken up again by the next session.
+    for (before, asked, anew) in
+        [(Exclusive, Exclusive, false), (Shared, Exclusive, false), (Exclusive, Shared, true)]
+    {
+        for (first, second, ttl) in [(long, short, long), (short, long, long), (short, short, short)] {
+            let mut mesh = Mesh::default();
+            let ann = mesh.join("ann");
+            only(mesh.lock_for(ann, before, &["a"], first));
+            mesh.pass(Millis::minutes(10));
+            let ann = if anew { mesh.join("ann") } else { ann };
+            let again = only(mesh.lock_for(ann, asked, &["a"], second));
+            assert_eq!((again.ttl, remaining(&mesh, &again)), (ttl, ttl), "{before:?} {asked:?}");
+            let Ok(Outcome::Renewed { locks }) =
+                mesh.by(ann, Command::Renew { targets: Vec::new(), ttl: Some(Millis::minutes(1)) })
+            else {
+                panic!("not renewed")
+            };
+            assert_eq!(locks[0].ttl, Millis::minutes(1), "a renewal sets what it says");
+        }
+    }
+}
+
+#[test]
 fn a_shared_lock_is_upgraded_when_nobody_shares_it() {
     let mut mesh = Mesh::default();
     let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));

@@ -1,10 +1,10 @@
 use super::{Mesh, name, scope, target, to, topic};
-use crate::command::{Command, Send};
+use crate::command::{Command, Send, Update};
 use crate::event::Event;
 use crate::id::{MessageId, ScopeId};
 use crate::limits;
 use crate::outcome::Outcome;
-use crate::record::{Intent, Recipients};
+use crate::record::{Activity, Intent, Recipients};
 use crate::rejection::Rejection;
 use crate::revision::Revision;
 use crate::state::PageSize;
@@ -38,7 +38,30 @@ fn the_answer_says_who_is_offline_since_when() {
         panic!("refused")
     };
     let since = Some(WallTime(700));
-    assert_eq!((deliveries, online), (vec![(name("bob"), since), (name("cat"), None)], 1));
+    let told: Vec<_> = deliveries.into_iter().map(|told| (told.peer, told.offline_since)).collect();
+    assert_eq!((told, online), (vec![(name("bob"), since), (name("cat"), None)], 1));
+}
+
+#[test]
+fn the_answer_says_who_is_at_work_and_how_it_is_woken() {
+    let mut mesh = Mesh::default();
+    let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
+    mesh.join("cat");
+    let told = |mesh: &mut Mesh| {
+        let Ok(Outcome::Sent { deliveries, .. }) = mesh.send(ann, to(&["bob", "cat"])) else {
+            panic!("refused")
+        };
+        deliveries.into_iter().map(|told| (told.activity, told.wake)).collect::<Vec<_>>()
+    };
+    let unknown = (Activity::Unknown, String::new());
+    let monitor = || Some("monitor".to_owned());
+    let update = |activity| Update { activity: Some(activity), wake: monitor(), ..Update::default() };
+    for activity in [Activity::Working, Activity::Idle] {
+        mesh.by(bob, Command::Update(update(activity))).unwrap();
+        assert_eq!(told(&mut mesh), [(activity, "monitor".to_owned()), unknown.clone()]);
+    }
+    mesh.by(bob, Command::Leave).unwrap();
+    assert_eq!(told(&mut mesh), [unknown.clone(), unknown]);
 }
 
 #[test]

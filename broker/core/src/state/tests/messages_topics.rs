@@ -1,6 +1,6 @@
 use super::{Mesh, name, scope, to, topic};
 use crate::command::Command;
-use crate::event::Event;
+use crate::event::{Event, PeerField};
 use crate::id::{SessionId, TopicName};
 use crate::limits;
 use crate::outcome::Outcome;
@@ -52,8 +52,9 @@ fn following_says_what_is_followed_and_is_an_event_when_it_changed() {
     mesh.events();
     assert_eq!(follow(&mut mesh, ann, &["#z", "#a", "#z"], &[]), following(&["#a", "#notes", "#z"]));
     let events = mesh.events();
-    let [Event::PeerUpdated { peer }] = &events[..] else { panic!("{events:?}") };
+    let [Event::PeerUpdated { peer, changed }] = &events[..] else { panic!("{events:?}") };
     assert_eq!(peer.topics.keys().cloned().collect::<Vec<_>>(), [topic("#a"), topic("#z")]);
+    assert_eq!(changed.fields, [PeerField::Topics]);
     for (more, less) in [(&["#a"][..], &[][..]), (&[], &["#b"]), (&["#notes"], &[]), (&[], &[])] {
         assert_eq!(follow(&mut mesh, ann, more, less), following(&["#a", "#notes", "#z"]));
         assert_eq!(mesh.events(), []);
@@ -104,7 +105,7 @@ fn the_answer_names_the_followers_that_are_online() {
     mesh.by(cat, Command::Leave).unwrap();
     let told = |outcome| match outcome {
         Ok(Outcome::Sent { deliveries, online, .. }) => {
-            (deliveries.iter().map(|(peer, _)| peer.to_string()).collect::<Vec<_>>(), online)
+            (deliveries.iter().map(|told| told.peer.to_string()).collect::<Vec<_>>(), online)
         }
         other => panic!("{other:?}"),
     };

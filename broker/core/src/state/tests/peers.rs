@@ -1,8 +1,9 @@
 use super::{Mesh, name, scope, session};
 use crate::command::{Command, Request, Update};
-use crate::event::{Event, LeaveCause};
+use crate::event::{Event, LeaveCause, PeerChange, PeerField};
 use crate::limits;
 use crate::outcome::Outcome;
+use crate::record::{Activity, ChildAgent, PeerInfo};
 use crate::rejection::Rejection;
 use crate::time::Millis;
 
@@ -101,6 +102,84 @@ fn an_update_that_changes_nothing_is_no_event() {
     assert_eq!(mesh.events().len(), 1);
     mesh.by(ann, update()).unwrap();
     assert_eq!(mesh.events(), []);
+}
+
+fn child(id: &str, focus: &str) -> ChildAgent {
+    ChildAgent { id: id.into(), kind: "explore".into(), focus: focus.into() }
+}
+
+/// What the peer's last update changed.
+fn change(mesh: &mut Mesh) -> PeerChange {
+    let mut events = mesh.events();
+    let Some(Event::PeerUpdated { changed, .. }) = events.pop() else { panic!("{events:?}") };
+    changed
+}
+
+#[test]
+fn an_update_tells_what_it_changed() {
+    use PeerField as Field;
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    let nothing = Update::default;
+    let children = |children: &[ChildAgent]| Update { children: Some(children.to_vec()), ..nothing() };
+    let (one, two) = (child("1", ""), child("2", ""));
+    let fields = |fields: &[Field]| (fields.to_vec(), Vec::new(), Vec::new());
+    let table = [
+        (Update { activity: Some(Activity::Working), ..nothing() }, fields(&[Field::Activity])),
+        (
+            Update { activity: Some(Activity::Idle), wake: Some("monitor".into()), ..nothing() },
+            fields(&[Field::Activity, Field::Wake]),
+        ),
+        (
+            Update { activity: Some(Activity::Idle), focus: Some("x".into()), ..nothing() },
+            fields(&[Field::Focus]),
+        ),
+        (Update { ttl: Some(Millis::minutes(1)), ..nothing() }, fields(&[Field::LeaseTtl])),
+        (children(&[one.clone(), two.clone()]), (vec![Field::Children], vec!["1", "2"], vec![])),
+        (children(&[child("1", "x"), two.clone()]), fields(&[Field::Children])),
+        (children(&[child("3", ""), two]), (vec![Field::Children], vec!["3"], vec![child("1", "x")])),
+        (children(&[]), (vec![Field::Children], vec![], vec![child("3", ""), child("2", "")])),
+    ];
+    for (update, (fields, started, ended)) in table {
+        mesh.by(ann, Command::Update(update.clone())).unwrap();
+        let started = started.into_iter().map(str::to_owned).collect();
+        assert_eq!(change(&mut mesh), PeerChange { fields, started, ended }, "{update:?}");
+    }
+}
+
+#[test]
+fn what_is_true_of_a_session_ends_with_it() {
+    type End = fn(&mut Mesh);
+    let ann = |mesh: &Mesh| mesh.state.peers.get(&scope(), &name("ann")).unwrap().clone();
+    let ends: [(&str, End); 4] = [
+        ("left", |mesh| {
+            let session = session(mesh.state.peers.get(&scope(), &name("ann")).unwrap());
+            mesh.by(session, Command::Leave).unwrap();
+        }),
+        ("expired", |mesh| mesh.pass(Millis::minutes(61))),
+        ("its key taken to another name", |mesh| drop(mesh.try_join(Some("bob"), Some("ann")).unwrap())),
+        ("replaced", |mesh| {
+            mesh.join("ann");
+        }),
+    ];
+    for (how, end) in ends {
+        let mut mesh = Mesh::default();
+        let mut join = mesh.joining(Some("ann"), Some("ann"));
+        let stays = PeerInfo { focus: "login".into(), ..PeerInfo::default() };
+        join.info = PeerInfo {
+            activity: Activity::Idle,
+            wake: "monitor".into(),
+            children: vec![child("1", "")],
+            ..stays.clone()
+        };
+        mesh.ask(&Request::internal(Command::Join(join.clone()))).unwrap();
+        assert_eq!(ann(&mesh).info, join.info);
+        end(&mut mesh);
+        let expected = if how == "replaced" { PeerInfo::default() } else { stays };
+        assert_eq!(ann(&mesh).info, expected, "{how}");
+        mesh.restart();
+        assert_eq!(ann(&mesh).info, expected, "{how}");
+    }
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn event_kind(event: &Event) -> String {
         with(answer)
     } else if let Event::PolicyChanged { kind, .. } = event {
         with(kind)
+    } else if let Event::PeerUpdated { changed, .. } = event
+        && !(changed.started.is_empty() && changed.ended.is_empty())
+    {
+        format!("{kind} with sub-agents")
     } else if matches!(event, Event::PeerJoined { resumed: true, .. }) {
         format!("{kind} again")
     } else if matches!(event, Event::FileLocked { ticket: Some(_), .. }) {

@@ -118,9 +118,11 @@ impl Naive {
             // What is taken up again of an earlier session is as exclusive as it was.
             let was_exclusive = own.as_ref().is_some_and(|own| own.mode == LockMode::Exclusive);
             let mode = if was_exclusive { LockMode::Exclusive } else { grant.mode };
+            // Whoever holds it for longer goes on to.
+            let ttl = if let Some(own) = &own { own.ttl.max(grant.ttl) } else { grant.ttl };
             let lock = match own.filter(enough) {
                 Some(own) => LockRecord {
-                    ttl: grant.ttl,
+                    ttl,
                     reason: if grant.reason.is_empty() { own.reason } else { grant.reason.to_owned() },
                     ticket: None,
                     ..own
@@ -133,7 +135,7 @@ impl Naive {
                     mode,
                     token,
                     reason: grant.reason.to_owned(),
-                    ttl: grant.ttl,
+                    ttl,
                     acquired: now.wall,
                     ticket: grant.ticket,
                 },

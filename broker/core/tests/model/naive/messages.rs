@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use mesh_core::command::Send;
-use mesh_core::event::Event;
+use mesh_core::event::{Event, PeerChange, PeerField};
 use mesh_core::id::{MessageId, PeerName, ScopeId, TopicName};
 use mesh_core::limits::{MESSAGE_RETENTION, READ_RETENTION, TOPIC_RETENTION, TOPICS_PER_PEER};
-use mesh_core::outcome::Outcome;
+use mesh_core::outcome::{Delivery, Outcome};
 use mesh_core::record::{MessageRecord, PeerRecord, Recipients};
 use mesh_core::rejection::Rejection;
 use mesh_core::revision::Revision;
@@ -212,7 +212,13 @@ impl Naive {
             }
         };
         let online = count(told.iter().filter(|peer| peer.session.is_some()).count());
-        let deliveries = told.into_iter().map(|peer| (peer.name.clone(), offline_since(peer))).collect();
+        let delivery = |peer: &PeerRecord| Delivery {
+            peer: peer.name.clone(),
+            offline_since: offline_since(peer),
+            activity: peer.info.activity,
+            wake: peer.info.wake.clone(),
+        };
+        let deliveries = told.into_iter().map(delivery).collect();
         Outcome::Sent { id: send.id, deliveries, online, revision, duplicate }
     }
 
@@ -258,7 +264,8 @@ impl Naive {
         if peer.topics == former {
             return Ok(Expected::Answer(outcome));
         }
-        Ok(done_by(&peer, vec![Event::PeerUpdated { peer: peer.clone().into() }], outcome))
+        let changed = PeerChange { fields: vec![PeerField::Topics], ..PeerChange::default() };
+        Ok(done_by(&peer, vec![Event::PeerUpdated { peer: peer.clone().into(), changed }], outcome))
     }
 }
 

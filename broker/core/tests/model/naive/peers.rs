@@ -1,11 +1,11 @@
 //! Who is known, who is here, and how a session begins and ends.
 
 use mesh_core::command::{Join, Update};
-use mesh_core::event::{Event, LeaveCause, UnlockCause};
+use mesh_core::event::{Event, LeaveCause, PeerChange, PeerField, UnlockCause};
 use mesh_core::id::{PeerName, SessionId};
 use mesh_core::limits::LOCK_DELAY;
 use mesh_core::outcome::Outcome;
-use mesh_core::record::{LockRecord, PeerRecord, SessionEnd, SessionRecord};
+use mesh_core::record::{Activity, LockRecord, PeerRecord, SessionEnd, SessionRecord};
 use mesh_core::rejection::Rejection;
 use mesh_core::time::{Millis, Now, WallTime};
 
@@ -78,6 +78,8 @@ impl Naive {
     fn end_session(&mut self, at: usize, cause: LeaveCause, now: Now) -> Option<Event> {
         let session = self.peers[at].session.take()?.id;
         self.peers[at].ended = Some(SessionEnd { session, cause, at: now.at, wall: now.wall });
+        let info = &mut self.peers[at].info;
+        (info.activity, info.wake, info.children) = (Activity::Unknown, String::new(), Vec::new());
         self.leases.retain(|(other, _)| *other != session);
         let delay = if cause == LeaveCause::Left { Millis::ZERO } else { LOCK_DELAY };
         for held in self.locks.iter_mut().filter(|held| held.lock.session == session) {
@@ -113,6 +115,9 @@ impl Naive {
         peer.info.focus = update.focus.clone().unwrap_or(former.info.focus.clone());
         peer.info.branch = update.branch.clone().unwrap_or(former.info.branch.clone());
         peer.info.files = update.files.clone().unwrap_or(former.info.files.clone());
+        peer.info.activity = update.activity.unwrap_or(former.info.activity);
+        peer.info.wake = update.wake.clone().unwrap_or(former.info.wake.clone());
+        peer.info.children = update.children.clone().unwrap_or(former.info.children.clone());
         let session = peer.session.as_mut().expect("a caller has a session");
         let lease = update.ttl.filter(|ttl| *ttl != session.ttl);
         session.ttl = update.ttl.unwrap_or(session.ttl);
@@ -125,7 +130,8 @@ impl Naive {
         if peer == former {
             return Expected::Answer(outcome);
         }
-        done_by(&peer, vec![Event::PeerUpdated { peer: peer.clone().into() }], outcome)
+        let changed = changed(&former, &peer, lease.is_some());
+        done_by(&peer, vec![Event::PeerUpdated { peer: peer.clone().into(), changed }], outcome)
     }
 
     /// Whether the session that took the lock is over.
@@ -139,4 +145,36 @@ impl Naive {
         let end = peer.and_then(|peer| peer.ended.as_ref()).filter(|end| end.session == lock.session);
         if end.is_some_and(|end| end.cause == LeaveCause::Left) { Millis::ZERO } else { LOCK_DELAY }
     }
+}
+
+/// What an update changed, in the order of the contract's fields; the model's peers change no others.
+fn changed(before: &PeerRecord, after: &PeerRecord, lease: bool) -> PeerChange {
+    let (old, new) = (&before.info, &after.info);
+    let mut fields = Vec::new();
+    if old.branch != new.branch {
+        fields.push(PeerField::Branch);
+    }
+    if old.focus != new.focus {
+        fields.push(PeerField::Focus);
+    }
+    if old.files != new.files {
+        fields.push(PeerField::Files);
+    }
+    if old.activity != new.activity {
+        fields.push(PeerField::Activity);
+    }
+    if old.wake != new.wake {
+        fields.push(PeerField::Wake);
+    }
+    if old.children != new.children {
+        fields.push(PeerField::Children);
+    }
+    if lease {
+        fields.push(PeerField::LeaseTtl);
+    }
+    let mut started: Vec<String> = new.children.iter().map(|child| child.id.clone()).collect();
+    let mut ended = old.children.clone();
+    started.retain(|id| old.children.iter().all(|child| child.id != *id));
+    ended.retain(|gone| new.children.iter().all(|child| child.id != gone.id));
+    PeerChange { fields, started, ended }
 }

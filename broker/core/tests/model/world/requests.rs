@@ -2,6 +2,7 @@
 
 mod locking;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use mesh_core::command::{
@@ -11,7 +12,9 @@ use mesh_core::command::{
 use mesh_core::event::LeaveCause;
 use mesh_core::id::{MessageId, ResumeKey, ScopeId, SessionId, TopicName};
 use mesh_core::limits;
-use mesh_core::record::{Intent, LockMode, PeerInfo, PeerRecord, PolicyKind, Recipients, TouchKind};
+use mesh_core::record::{
+    Activity, ChildAgent, Intent, LockMode, PeerInfo, PeerRecord, PolicyKind, Recipients, TouchKind,
+};
 use mesh_core::revision::{FencingToken, Revision, Version};
 use mesh_core::state::deadlines::Due;
 use mesh_core::target::Target;
@@ -53,6 +56,21 @@ fn texts(at: usize) -> String {
     ["", "reading", "writing"][at].to_owned()
 }
 
+fn activity(at: usize) -> Activity {
+    [Activity::Unknown, Activity::Working, Activity::Idle][at]
+}
+
+/// Sub-agents; two of them have the same id, but not the same focus, and only the first of these counts.
+fn children(all: &[usize]) -> Vec<ChildAgent> {
+    let mut ids = BTreeSet::new();
+    let child = |at: &usize| ChildAgent {
+        id: format!("child-{}", at % 3),
+        kind: "explore".to_owned(),
+        focus: if *at == 3 { "writing".to_owned() } else { String::new() },
+    };
+    all.iter().map(child).filter(|child| ids.insert(child.id.clone())).collect()
+}
+
 fn targets(all: &[usize]) -> Vec<Target> {
     all.iter().map(|at| target(*at)).collect()
 }
@@ -70,6 +88,9 @@ pub(crate) fn request(op: &Op, naive: &Naive, sessions: &[SessionId], serial: u6
                 focus: texts(*focus),
                 branch: texts(*branch),
                 worktree: format!("/{focus}"),
+                activity: activity(*branch),
+                wake: texts(*focus),
+                children: children(&[*focus, 3]),
                 ..PeerInfo::default()
             };
             Request::internal(Command::Join(Join {
@@ -151,13 +172,18 @@ fn pick<'a, T>(at: &Index, all: &'a [T]) -> Option<&'a T> {
 fn command(ask: &Ask, naive: &Naive, caller: Option<SessionId>, serial: u64) -> Option<Command> {
     let own = naive.by_session(caller);
     Some(match ask {
-        Ask::Update { focus, branch, files, ttl } => Command::Update(Update {
-            focus: focus.map(texts),
-            branch: branch.map(texts),
-            files: files.as_ref().map(|files| targets(files)),
-            ttl: ttl.map(Millis),
-            ..Update::default()
-        }),
+        Ask::Update { focus, branch, files, activity: doing, wake, children: agents, ttl } => {
+            Command::Update(Update {
+                focus: focus.map(texts),
+                branch: branch.map(texts),
+                files: files.as_ref().map(|files| targets(files)),
+                activity: doing.map(activity),
+                wake: wake.map(texts),
+                children: agents.as_ref().map(|agents| children(agents)),
+                ttl: ttl.map(Millis),
+                ..Update::default()
+            })
+        }
         Ask::Leave => Command::Leave,
         Ask::Send { .. } => Command::Send(send(ask, naive, serial)),
         Ask::Resend { which, twist, .. } => {

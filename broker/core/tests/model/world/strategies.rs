@@ -116,8 +116,18 @@ fn ask(focus: Focus) -> BoxedStrategy<Ask> {
 fn presence() -> BoxedStrategy<Ask> {
     let files = prop::option::of(prop::collection::vec(0..TARGETS.len(), 0..3));
     let text = || prop::option::of(0..3_usize);
-    let update = (text(), text(), files, prop::option::weighted(0.2, ttl()));
-    let update = update.prop_map(|(focus, branch, files, ttl)| Ask::Update { focus, branch, files, ttl });
+    let children = prop::option::of(prop::sample::subsequence((0..4).collect::<Vec<usize>>(), 0..3));
+    let ttl = prop::option::weighted(0.2, ttl());
+    let update = (text(), text(), files, text(), text(), children, ttl);
+    let update = update.prop_map(|(focus, branch, files, activity, wake, children, ttl)| Ask::Update {
+        focus,
+        branch,
+        files,
+        activity,
+        wake,
+        children,
+        ttl,
+    });
     prop_oneof![4 => update, 1 => Just(Ask::Leave)].boxed()
 }
 

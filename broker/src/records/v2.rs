@@ -1,0 +1,221 @@
+//! Values of format 2, in which a peer tells less of itself.
+//!
+//! A peer is in records of its own, in events and in outcomes; all else has the bytes it has in format 3, so what does
+//! not name a peer is read as that. The history goes on: of a change of a peer it does not tell what was changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mesh_core::event::{Event, PeerChange};
+use mesh_core::id::{MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
+use mesh_core::outcome::{Delivery, Outcome};
+use mesh_core::record::{Activity, Fingerprint, LogRecord, PeerInfo, PeerRecord, SessionEnd, SessionRecord};
+use mesh_core::revision::{Revision, Sequence};
+use mesh_core::target::Target;
+use mesh_core::time::{Timestamp, WallTime};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::StoreError;
+
+/// What a value of this format begins with.
+pub(super) const FORMAT: [u8; 2] = [0x00, 0x02];
+
+/// Places among the events, and among the outcomes, of those that were other than they are.
+const PEER_JOINED: u32 = 0;
+const PEER_UPDATED: u32 = 1;
+const JOINED: u32 = 0;
+const UPDATED: u32 = 1;
+const SENT: u32 = 3;
+
+/// A peer as it was stored; `PeerRecord` says what its fields are.
+#[derive(Deserialize)]
+pub(super) struct Peer {
+    scope: ScopeId,
+    name: PeerName,
+    info: Info,
+    resume_key: Option<ResumeKey>,
+    session: Option<SessionRecord>,
+    joined: WallTime,
+    ended: Option<SessionEnd>,
+    acknowledged: Revision,
+    topics: BTreeMap<TopicName, Revision>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    agent_kind: String,
+    agent_version: String,
+    host: String,
+    pid: u32,
+    worktree: String,
+    branch: String,
+    head: String,
+    focus: String,
+    files: Vec<Target>,
+}
+
+impl From<Peer> for Arc<PeerRecord> {
+    fn from(peer: Peer) -> Self {
+        let info = PeerInfo {
+            agent_kind: peer.info.agent_kind,
+            agent_version: peer.info.agent_version,
+            host: peer.info.host,
+            pid: peer.info.pid,
+            worktree: peer.info.worktree,
+            branch: peer.info.branch,
+            head: peer.info.head,
+            focus: peer.info.focus,
+            files: peer.info.files,
+            ..PeerInfo::default()
+        };
+        Self::new(PeerRecord {
+            scope: peer.scope,
+            name: peer.name,
+            info,
+            resume_key: peer.resume_key,
+            session: peer.session,
+            joined: peer.joined,
+            ended: peer.ended,
+            acknowledged: peer.acknowledged,
+            topics: peer.topics,
+        })
+    }
+}
+
+/// How an item of the history begins.
+#[derive(Deserialize)]
+struct Head {
+    revision: Revision,
+    scope: ScopeId,
+    sequence: Sequence,
+    prev_revision: Revision,
+    actor: Option<PeerName>,
+    session: Option<SessionId>,
+    request_id: Option<RequestId>,
+    fingerprint: Fingerprint,
+    at: Timestamp,
+    committed: WallTime,
+    /// How many events follow.
+    events: usize,
+}
+
+/// What was told of a message that was sent.
+#[derive(Deserialize)]
+struct Sent {
+    id: MessageId,
+    deliveries: Vec<(PeerName, Option<WallTime>)>,
+    online: u32,
+    revision: Revision,
+    duplicate: bool,
+}
+
+impl From<Sent> for Outcome {
+    fn from(sent: Sent) -> Self {
+        let delivery = |(peer, offline_since)| Delivery {
+            peer,
+            offline_since,
+            activity: Activity::Unknown,
+            wake: String::new(),
+        };
+        Self::Sent {
+            id: sent.id,
+            deliveries: sent.deliveries.into_iter().map(delivery).collect(),
+            online: sent.online,
+            revision: sent.revision,
+            duplicate: sent.duplicate,
+        }
+    }
+}
+
+/// Reads a peer: the value without the bytes of its format.
+pub(super) fn peer(bytes: &[u8]) -> Result<Arc<PeerRecord>, StoreError> {
+    let mut reader = Reader { what: "peer", rest: bytes };
+    let peer: Peer = reader.take()?;
+    reader.finish(peer.into())
+}
+
+/// Reads an item of the history: the value without the bytes of its format.
+pub(super) fn log(bytes: &[u8]) -> Result<LogRecord, StoreError> {
+    let mut reader = Reader { what: "history", rest: bytes };
+    let head: Head = reader.take()?;
+    let events = (0..head.events).map(|_| event(&mut reader)).collect::<Result<_, _>>()?;
+    let outcome = if reader.take()? { Some(outcome(&mut reader)?) } else { None };
+    reader.finish(LogRecord {
+        revision: head.revision,
+        scope: head.scope,
+        sequence: head.sequence,
+        prev_revision: head.prev_revision,
+        actor: head.actor,
+        session: head.session,
+        request_id: head.request_id,
+        fingerprint: head.fingerprint,
+        at: head.at,
+        committed: head.committed,
+        events,
+        outcome,
+    })
+}
+
+fn event(reader: &mut Reader<'_>) -> Result<Event, StoreError> {
+    match reader.peek()? {
+        PEER_JOINED => {
+            let (_, peer, resumed): (u32, Peer, bool) = reader.take()?;
+            Ok(Event::PeerJoined { peer: peer.into(), resumed })
+        }
+        PEER_UPDATED => {
+            let (_, peer): (u32, Peer) = reader.take()?;
+            Ok(Event::PeerUpdated { peer: peer.into(), changed: PeerChange::default() })
+        }
+        _ => reader.take(),
+    }
+}
+
+fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, StoreError> {
+    match reader.peek()? {
+        JOINED => {
+            let (_, peer, resumed, unread): (u32, Peer, bool, u32) = reader.take()?;
+            Ok(Outcome::Joined { peer: peer.into(), resumed, unread })
+        }
+        UPDATED => {
+            let (_, peer): (u32, Peer) = reader.take()?;
+            Ok(Outcome::Updated { peer: peer.into() })
+        }
+        SENT => {
+            let (_, sent): (u32, Sent) = reader.take()?;
+            Ok(sent.into())
+        }
+        _ => reader.take(),
+    }
+}
+
+/// Takes one thing after the other.
+struct Reader<'a> {
+    what: &'static str,
+    rest: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn take<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
+        let (taken, rest) = postcard::take_from_bytes(self.rest).map_err(|error| self.unreadable(error))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The place of the kind that comes next.
+    fn peek(&self) -> Result<u32, StoreError> {
+        let (kind, _) = postcard::take_from_bytes(self.rest).map_err(|error| self.unreadable(error))?;
+        Ok(kind)
+    }
+
+    fn finish<T>(self, read: T) -> Result<T, StoreError> {
+        match self.rest {
+            [] => Ok(read),
+            rest => Err(self.unreadable(format_args!("{} bytes too many", rest.len()))),
+        }
+    }
+
+    fn unreadable(&self, error: impl std::fmt::Display) -> StoreError {
+        StoreError::Corrupt { what: format!("a {} record of format 2 cannot be read: {error}", self.what) }
+    }
+}
