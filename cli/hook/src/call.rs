@@ -26,7 +26,7 @@ pub struct Call {
 /// An agent that works for another within its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subagent {
-    /// Unique within the session, as long as the host has more than a name for it.
+    /// Unique within the session. Where a host tells only the kind, that: one of this kind is meant.
     pub id: String,
     /// The host's name of its kind. May be empty.
     pub kind: String,

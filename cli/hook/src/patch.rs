@@ -4,6 +4,8 @@
 //! `*** Delete File: PATH`, `*** Update File: PATH` (which may be followed by `*** Move to: PATH`), then lines that
 //! start with `+`, `-`, a blank or `@@`, at last `*** End Patch`. A line of content never starts with an asterisk.
 
+use std::collections::HashMap;
+
 use crate::{Edited, How};
 
 /// The files that `text` writes, each once, in the order they are named, with their paths as written.
@@ -12,6 +14,7 @@ use crate::{Edited, How};
 /// skipped. A file that is moved is deleted at its old place and created at the new one.
 pub fn files(text: &str) -> Vec<Edited> {
     let mut found: Vec<Edited> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     let mut updated = None;
     for line in body(text).lines() {
         let Some(marker) = line.strip_prefix("*** ") else { continue };
@@ -26,23 +29,15 @@ pub fn files(text: &str) -> Vec<Edited> {
             "Delete File" => How::Delete,
             _ => continue,
         };
-        if verb == "Move to"
-            && let Some(at) = updated.take()
-            && let Some(moved) = found.get_mut(at)
-        {
-            let moved: &mut Edited = moved;
+        let moved = updated.take().filter(|_| verb == "Move to");
+        if let Some(moved) = moved.and_then(|at: usize| found.get_mut(at)) {
             moved.how = How::Delete;
         }
-        let edited = Edited { path: path.into(), how };
-        let at = found.iter().position(|e| e.path == edited.path).unwrap_or(found.len());
-        if verb == "Update File" {
-            updated = Some(at);
-        } else {
-            updated = None;
-        }
+        let at = *places.entry(path).or_insert(found.len());
         if at == found.len() {
-            found.push(edited);
+            found.push(Edited { path: path.into(), how });
         }
+        updated = (verb == "Update File").then_some(at);
     }
     found
 }

@@ -64,12 +64,8 @@ pub fn patched(command: &str) -> Vec<Edited> {
             continue;
         }
         let texts = run.heredocs.iter().chain(&run.words).filter(|text| patch::is_patch(text));
-        for edited in texts.flat_map(|text| patch::files(text)) {
-            let edited = edited.beneath(run.dir.as_deref().unwrap_or("".as_ref()));
-            if !found.contains(&edited) {
-                found.push(edited);
-            }
-        }
+        let dir = run.dir.as_deref().unwrap_or("".as_ref());
+        found.extend(texts.flat_map(|text| patch::files(text)).map(|edited| edited.beneath(dir)));
     }
     found
 }

@@ -13,6 +13,7 @@
 //!   object, the least one `{}`.
 //! * A context reaches the model at `sessionStart` and `postToolUse`, and with a denial; a notice reaches the user with a
 //!   denial only. Others are dropped.
+//! * The stop of a sub-agent tells its kind only, not the id of its start.
 //! * At a stop `followup_message` is sent as if the user had; after an abort or an error it is not.
 
 use serde::Serialize;

@@ -1,5 +1,6 @@
 //! Tools and their arguments, which hosts name in similar ways.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::payload::Fields;
@@ -78,14 +79,10 @@ fn paths(args: &Fields, cwd: &Path) -> Vec<PathBuf> {
         found.extend(args.texts(name));
         found.extend(args.objects(name).into_iter().filter_map(|object| object.text(PATH)));
     }
-    let mut distinct: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
     // A pattern names no file.
-    for path in found.into_iter().filter(|path| !path.is_empty() && !path.contains(['*', '?', '\0'])) {
-        if !distinct.contains(&path) {
-            distinct.push(path);
-        }
-    }
-    distinct.into_iter().map(|path| cwd.join(path)).collect()
+    found.retain(|path| !path.is_empty() && !path.contains(['*', '?', '\0']) && seen.insert(*path));
+    found.into_iter().map(|path| cwd.join(path)).collect()
 }
 
 /// A command with its directory, and the files of its patches.
