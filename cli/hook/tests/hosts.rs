@@ -124,6 +124,7 @@ fn what_a_payload_lacks_comes_from_the_command_line_and_the_environment() {
         assert_eq!((&call.event, call.called.as_str()), (&Event::Other, "Nonesuch"), "{host}");
         assert_eq!(call.cwd, Path::new("/pwd"), "{host}");
         assert_eq!(call.session, "", "{host}");
+        assert_eq!(host.shape(&call, &Reply::default()), host.silence(), "{host}");
         let bare = host.parse(Some("x"), b"{}", &|_| None).unwrap();
         assert_eq!((bare.cwd.as_path(), bare.version), (Path::new(""), None), "{host}");
     }
