@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{FromArgMatches, Parser};
 
-use crate::commands::Command;
+use crate::commands::{Command, hook};
 use crate::context::{Context, GlobalArgs};
 use crate::error::CliError;
 use crate::exit::{self, Exit};
@@ -30,6 +30,9 @@ pub(crate) struct Cli {
 
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
+    if let Some(code) = hook::at_once(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     let matches = help::command().try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,

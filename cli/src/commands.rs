@@ -8,6 +8,7 @@ mod events;
 mod fence;
 mod follow;
 mod forget;
+pub(crate) mod hook;
 mod inbox;
 mod lock;
 mod locks;
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Answer(answer::Args),
     Fence(fence::Args),
     Mcp(mcp::Args),
+    Hook(hook::Args),
     Demo(demo::Args),
     Serve(serve::Args),
     Stop(stop::Args),
@@ -76,6 +78,7 @@ impl Command {
     pub(crate) fn run(self, ctx: &Context) -> Result<u8, CliError> {
         match self {
             Self::Lock(args) => return ctx.block_on(lock::run(ctx, args)),
+            Self::Hook(args) => return hook::run(ctx, &args),
             Self::Watch(args) => ctx.block_on(watch::run(ctx, args)),
             Self::Events(args) => ctx.block_on(events::run(ctx, args)),
             Self::Who(args) => ctx.block_on(who::run(ctx, args)),

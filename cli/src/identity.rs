@@ -1,6 +1,6 @@
-//! Who this person is on the mesh.
+//! Who this person is on the mesh, or which agent runs this command in its shell.
 //!
-//! Owns the saved sessions: one file per mesh, scope and name, mode 0600, below the home. What must hold: the
+//! An agent that hooks or its MCP adapter have joined is the same peer here; the registry of agents knows it. Owns the saved sessions: one file per mesh, scope and name, mode 0600, below the home. What must hold: the
 //! next invocation is the same peer, so that a lock outlives the command that took it and mail waits for its
 //! reader; two invocations at once do not replace each other's session, so the sessions' directory is locked
 //! from looking at a session until it is known to live.
@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mesh_client::agent::{Identity as AgentIdentity, Kept, Registry};
 use mesh_client::proto::{GetStatusRequest, HeartbeatRequest, ListLocksRequest, PeerInfo};
 use mesh_client::worktree::WorktreeInfo;
 use mesh_client::{Client, ClientError, ErrorReason, Home, JoinOptions, Liveness, SavedSession, Session};
@@ -46,6 +47,9 @@ pub(crate) async fn act(ctx: &Context) -> Result<Session, CliError> {
 /// The session of this person, with a lease that outlives a lock of this ttl.
 pub(crate) async fn act_holding(ctx: &Context, ttl: Duration) -> Result<Session, CliError> {
     let client = ctx.client()?;
+    if let Some(kept) = agent(ctx, &client)? {
+        return enter(ctx, &client, kept).await;
+    }
     let incarnation = incarnation(&client).await?;
     let home = &client.config().home;
     home.create().map_err(|error| CliError::failure(format_args!("cannot keep sessions: {error}")))?;
@@ -78,6 +82,9 @@ pub(crate) async fn relax(ctx: &Context, session: &Session) -> Result<(), CliErr
     let request =
         ListLocksRequest { scope: saved.scope.clone(), holder: saved.name, ..ListLocksRequest::default() };
     let client = session.client();
+    if session.is_shared() {
+        return Ok(());
+    }
     if !list::locks(&client, request).await?.locks.is_empty() {
         return Ok(());
     }
@@ -93,8 +100,14 @@ pub(crate) async fn relax(ctx: &Context, session: &Session) -> Result<(), CliErr
 /// for nobody, since reading needs no session and should begin none.
 pub(crate) async fn reader(ctx: &Context) -> Result<Reader, CliError> {
     let client = ctx.client()?;
-    let path = session_file(ctx, &client.config().home, &incarnation(&client).await?)?;
-    let saved = kept(&path).map(|identity| client.with_session(&identity.session.token)).transpose()?;
+    let token = match agent(ctx, &client)? {
+        Some(agent) => agent.read(&ctx.scope()?).map(|member| member.session.token),
+        None => {
+            let path = session_file(ctx, &client.config().home, &incarnation(&client).await?)?;
+            kept(&path).map(|identity| identity.session.token)
+        }
+    };
+    let saved = token.map(|token| client.with_session(&token)).transpose()?;
     Ok(Reader { anybody: client, saved })
 }
 
@@ -140,15 +153,41 @@ macro_rules! read {
 
 pub(crate) use read;
 
+/// The agent that runs this command in its shell, if it is known and no name was given.
+fn agent(ctx: &Context, client: &Client) -> Result<Option<Kept>, CliError> {
+    if ctx.given_name().is_some() {
+        return Ok(None);
+    }
+    let Some(who) = AgentIdentity::of_shell(|name| std::env::var(name).ok()) else { return Ok(None) };
+    let config = client.config();
+    let kept = Registry::of(&config.home).find(&who).map(|agent| Kept::new(agent, config));
+    // One that is nowhere has no hooks and no adapter; its commands are those of its user.
+    Ok(kept.filter(|kept| !kept.scopes().is_empty()))
+}
+
+async fn enter(ctx: &Context, client: &Client, kept: Kept) -> Result<Session, CliError> {
+    let options = JoinOptions {
+        scope: ctx.scope()?,
+        info: PeerInfo { agent_kind: kept.kind(), ..info_with_worktree()? },
+        liveness: Liveness::Unattended,
+        ..JoinOptions::default()
+    };
+    Ok(Session::enter(client, kept, options).await?)
+}
+
 /// The mesh's history, which tells meshes apart, whichever way they are reached.
 async fn incarnation(client: &Client) -> Result<String, ClientError> {
     let status = client.call(|c| async move { c.admin().get_status(GetStatusRequest {}).await }).await?;
     Ok(status.header.unwrap_or_default().incarnation)
 }
 
-/// A peer for as long as this process: its own locks exclude those of every other invocation.
+/// A peer for as long as this process: its own locks exclude those of every other invocation. In an agent's shell, the
+/// agent: it must not be locked out by what it holds itself.
 pub(crate) async fn ephemeral(ctx: &Context, focus: String) -> Result<Session, CliError> {
     let client = ctx.client()?;
+    if let Some(kept) = agent(ctx, &client)? {
+        return enter(ctx, &client, kept).await;
+    }
     let name = with_pid(&ctx.name(), std::process::id());
     let info = PeerInfo { pid: std::process::id(), focus, ..info_with_worktree()? };
     let mut options = JoinOptions { scope: ctx.scope()?, name: Some(name), info, ..JoinOptions::default() };
@@ -186,6 +225,7 @@ fn options(ctx: &Context, resume_key: String, lease: Duration) -> Result<JoinOpt
         info: info(),
         lease_ttl: Some(lease),
         liveness: Liveness::Unattended,
+        kept: None,
     })
 }
 

@@ -31,7 +31,7 @@ pub struct Identity {
 /// Variables in which hosts name their session to the commands that the agent runs, with the kind of agent; where
 /// one agent runs inside another, the first that is set counts.
 const SESSION_VARIABLES: [(&str, &str); 3] = [
-    ("CODEX_THREAD_ID", "codex"),
+    ("CODEX_SESSION_ID", "codex"),
     ("GEMINI_SESSION_ID", "gemini"),
     ("CLAUDE_CODE_SESSION_ID", "claude-code"),
 ];

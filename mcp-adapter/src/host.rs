@@ -67,6 +67,8 @@ pub(crate) struct Agent {
     pub(crate) version: String,
     /// The host's id of the session; a secret.
     pub(crate) session: Option<String>,
+    /// The id came with the call. One from the environment may be older than what runs in the process now.
+    pub(crate) told_now: bool,
 }
 
 impl Host {
@@ -113,11 +115,12 @@ impl Host {
         };
         let conversation = match kind.as_str() {
             "claude-code" => self.claude_session.clone(),
-            "codex" => codex_thread(meta),
+            "codex" => codex_session(meta),
             _ => None,
         };
         let session = conversation.filter(|id| id.len() <= LONGEST_ID);
-        Agent { version: short(version.unwrap_or_default()), kind, session }
+        let told_now = kind == "codex" && session.is_some();
+        Agent { version: short(version.unwrap_or_default()), kind, session, told_now }
     }
 }
 
@@ -144,15 +147,16 @@ fn other_client(client: Option<&Implementation>) -> String {
     if name.is_empty() { "mcp".into() } else { name }
 }
 
-/// The id of the thread that a call of Codex comes from; hooks and models name it differently.
-fn codex_thread(meta: &RequestMetaObject) -> Option<String> {
+/// The id of the session that a call of Codex comes from, which is that of its hooks; a sub-agent is a thread of its
+/// own in its parent's session.
+fn codex_session(meta: &RequestMetaObject) -> Option<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    if let Some(thread) = meta.get("threadId").and_then(text) {
-        return Some(thread);
+    if let Some(id) = ["sessionId", "threadId"].iter().find_map(|key| meta.get(*key).and_then(text)) {
+        return Some(id);
     }
     let turn = meta.get("x-codex-turn-metadata")?;
     let turn = turn.as_str().map_or_else(|| Some(turn.clone()), |json| serde_json::from_str(json).ok())?;
-    ["thread_id", "session_id"].iter().find_map(|key| turn.get(key).and_then(text))
+    ["session_id", "thread_id"].iter().find_map(|key| turn.get(key).and_then(text))
 }
 
 fn short(mut text: String) -> String {
@@ -207,8 +211,12 @@ mod tests {
         for (vars, client, (kind, version, id)) in table {
             let client = client.map(|(name, version)| Implementation::new(name, version));
             let agent = host(vars).agent(client.as_ref(), &RequestMetaObject::new());
-            let expected =
-                Agent { kind: (*kind).into(), version: (*version).into(), session: id.map(str::to_owned) };
+            let expected = Agent {
+                kind: (*kind).into(),
+                version: (*version).into(),
+                session: id.map(str::to_owned),
+                told_now: false,
+            };
             assert_eq!(agent, expected, "{vars:?} {client:?}");
         }
     }
@@ -218,7 +226,8 @@ mod tests {
         let client = Implementation::new("codex-mcp-client", "0.169.0");
         for (sent, key) in [
             (json!({"threadId": "t1"}), Some("t1")),
-            (json!({"x-codex-turn-metadata": {"session_id": "s", "thread_id": "t2"}}), Some("t2")),
+            (json!({"sessionId": "s1", "threadId": "t2"}), Some("s1")),
+            (json!({"x-codex-turn-metadata": {"session_id": "s2", "thread_id": "t3"}}), Some("s2")),
             (json!({"x-codex-turn-metadata": "{\"session_id\":\"s\"}"}), Some("s")),
             (json!({"x-codex-turn-metadata": "nonsense"}), None),
             (json!({"threadId": "t".repeat(300)}), None),

@@ -30,6 +30,12 @@ mod stdio;
 mod tests;
 mod unlock;
 
+/// How things are said to a model, for others that speak to one.
+pub mod text {
+    pub use crate::locks::line as lock;
+    pub use crate::news::asks;
+}
+
 use anyhow::Context as _;
 
 /// How to run the adapter.

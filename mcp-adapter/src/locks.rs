@@ -180,7 +180,7 @@ pub(crate) async fn locks(joined: &Joined, call: &Call) -> Answer {
 }
 
 /// A lock in one line.
-pub(crate) fn line(lock: &Lock, me: &str) -> String {
+pub fn line(lock: &Lock, me: &str) -> String {
     let you = if lock.holder == me { " (you)" } else { "" };
     let mut out = format!("{} held by {}{you}, {}", word(&lock.path), lock.holder, remaining(lock));
     if lock.mode() == LockMode::Shared {

@@ -63,6 +63,8 @@ pub(crate) struct Joined {
 struct Shared {
     kind: String,
     kept: Kept,
+    /// The process may come to run another session.
+    may_move: bool,
     /// Held while this process serves the agent session.
     _claim: Option<Arc<File>>,
 }
@@ -221,7 +223,8 @@ impl Member {
     fn follow_hooks(&self, state: &mut MutexGuard<'_, State>) {
         let Some(joined) = &state.joined else { return };
         let Some(shared) = &joined.shared else { return };
-        let runs = self.host.process.and_then(|process| self.registry().of_process(&shared.kind, process));
+        let process = self.host.process.filter(|_| shared.may_move);
+        let runs = process.and_then(|process| self.registry().of_process(&shared.kind, process));
         let moved = runs.is_some_and(|runs| runs != *shared.kept.agent() && is_hooked(&runs));
         if moved || joined.news.lock().left {
             state.joined = None;
@@ -244,13 +247,14 @@ impl Member {
             self.client.config().home.create()?;
             self.registry().bind(&identity, Continues::Nothing)
         };
-        let found = runs.filter(is_hooked).map_or_else(bind, Ok);
+        let found = runs.filter(|runs| !agent.told_now && is_hooked(runs)).map_or_else(bind, Ok);
         let claimed = found.and_then(|found| Ok((found.claim("adapter")?, found)));
         match claimed {
             // Another adapter serves this process, and nothing says that both do so for one session.
             Ok((None, found)) if agent.session.is_none() && !is_hooked(&found) => None,
             Ok((claim, found)) => Some(Shared {
                 kind: agent.kind.clone(),
+                may_move: !agent.told_now,
                 kept: Kept::new(found, self.client.config()),
                 _claim: claim.map(Arc::new),
             }),

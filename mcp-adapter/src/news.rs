@@ -21,7 +21,8 @@ use mesh_client::{Acquired, ClientError, ErrorReason, Session, SessionEvents, Se
 use tokio::time::Instant;
 
 pub(crate) use self::fold::{Held, News};
-pub(crate) use self::requests::{asked, asks};
+pub(crate) use self::requests::asked;
+pub use self::requests::asks;
 use crate::args::is_replaced;
 use crate::render::{left, word};
 

@@ -26,6 +26,11 @@ impl Kept {
         &self.agent
     }
 
+    /// The kind of agent; empty when the record is gone.
+    pub fn kind(&self) -> String {
+        self.agent.read().unwrap_or_default().kind
+    }
+
     /// What a record holds for a scope of this mesh.
     pub fn of<'a>(&self, record: &'a Record, scope: &str) -> Option<&'a Membership> {
         record.memberships.get(&self.name(scope))
@@ -34,6 +39,12 @@ impl Kept {
     /// What a record holds for a scope of this mesh, to be changed.
     pub fn of_mut<'a>(&self, record: &'a mut Record, scope: &str) -> Option<&'a mut Membership> {
         record.memberships.get_mut(&self.name(scope))
+    }
+
+    /// The scopes of this mesh in which there is a session.
+    pub fn scopes(&self) -> Vec<String> {
+        let mine = |name: &String| Some(name.strip_prefix(&self.endpoint)?.strip_prefix(' ')?.to_owned());
+        self.agent.read().unwrap_or_default().memberships.keys().filter_map(mine).collect()
     }
 
     /// The membership in a scope, as it is.

@@ -51,9 +51,15 @@ pub struct Membership {
     /// Sub-agents at work: their ids and kinds.
     #[serde(default)]
     pub children: BTreeMap<String, String>,
-    /// What `git status` said when the turn began: paths and what tells their state.
+    /// The agent is in a turn: its hooks bring the news, and nothing need wake it.
     #[serde(default)]
-    pub unclean: BTreeMap<String, u64>,
+    pub working: bool,
+    /// The revision at which the turn began.
+    #[serde(default)]
+    pub turn: u64,
+    /// What `git status` said before the first shell command of the turn: paths, and what tells their state.
+    #[serde(default)]
+    pub unclean: Option<BTreeMap<String, u64>>,
     /// Files that hooks have reported as edited in this turn.
     #[serde(default)]
     pub edited: BTreeSet<String>,
@@ -70,7 +76,9 @@ impl Membership {
             locks: BTreeMap::new(),
             held_up: BTreeSet::new(),
             children: BTreeMap::new(),
-            unclean: BTreeMap::new(),
+            working: false,
+            turn: revision,
+            unclean: None,
             edited: BTreeSet::new(),
         }
     }

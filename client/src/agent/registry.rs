@@ -105,8 +105,8 @@ impl Registry {
             let runs = agent.read().is_some_and(|record| record.process.is_some_and(Process::is_alive));
             if is_older(path, KEPT) && !runs {
                 // What is gone already, or cannot be removed, is no matter.
-                _ = fs::remove_file(path);
-                _ = fs::remove_file(agent.lock_path());
+                let beside = |other: &&PathBuf| other.with_extension("") == *path;
+                paths.iter().filter(beside).for_each(|file| _ = fs::remove_file(file));
             }
         }
         let dead = |path: &&PathBuf| path.is_symlink() && !path.exists();
@@ -206,6 +206,11 @@ impl Agent {
 
     fn guard(&self, lock: File) -> Guard {
         Guard { record: self.read().unwrap_or_default(), path: self.path.clone(), _lock: lock }
+    }
+
+    /// A file beside the record, which goes with it.
+    pub fn beside(&self, what: &str) -> PathBuf {
+        self.path.with_extension(what)
     }
 
     /// A file beside the record, for a process to hold while it does something that only one may do.

@@ -156,7 +156,7 @@ impl Requests {
 }
 
 /// `owl asks you to release src/ (…): …`, with the call that answers.
-pub(crate) fn asks(request: &ReleaseRequest) -> String {
+pub fn asks(request: &ReleaseRequest) -> String {
     let urgent = if request.urgent { "URGENT: " } else { "" };
     let mut about = String::new();
     if request.paths != request.lock_paths {

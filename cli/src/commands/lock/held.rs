@@ -47,7 +47,7 @@ pub(super) async fn run(
     let locks = tokio::select! {
         locks = acquire(ctx, &session, request.clone(), patience) => locks,
         signal = signals.next() => {
-            leave(&session).await;
+            leave(&session, &request).await;
             return Ok(code_of_signal(signal.as_raw()));
         }
     };
@@ -57,12 +57,19 @@ pub(super) async fn run(
         Ok(locks) => hold(ctx.out, &session, &request, locks, &mut signals, program, arguments).await,
         Err(error) => Err(error),
     };
-    leave(&session).await;
+    leave(&session, &request).await;
     code
 }
 
-async fn leave(session: &Session) {
-    match timeout(LEAVE_WITHIN, session.leave()).await {
+/// Ends the peer, or, as that goes on, its locks.
+async fn leave(session: &Session, request: &AcquireLocksRequest) {
+    let end = async {
+        if session.is_shared() {
+            return session.release(request.paths.clone()).await.map(drop);
+        }
+        session.leave().await
+    };
+    match timeout(LEAVE_WITHIN, end).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot say goodbye; the locks end by themselves"),
         Err(_) => tracing::warn!("cannot say goodbye in time; the locks end by themselves"),

@@ -1,0 +1,191 @@
+//! What belongs to one call of a hook: the project, the agent session, its session on the mesh.
+//!
+//! Owns the way from a call to the peer that it acts for. What must hold: all calls of one agent session, and its MCP
+//! adapter, are one peer in each scope.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use mesh_client::agent::{Continues, Identity, Kept, Membership, Process, Registry};
+use mesh_client::proto::{PeerActivity, PeerInfo, UpdatePeerRequest};
+use mesh_client::worktree::WorktreeInfo;
+use mesh_client::{Client, Config, JoinOptions, Liveness, Session};
+use mesh_hook::{Call, Event, Host, Source};
+use prost_types::FieldMask;
+
+use crate::problem::Problem;
+use crate::project::Project;
+
+/// How long an agent counts as present after a hook, when no process of it holds a stream.
+const LEASE: std::time::Duration = std::time::Duration::from_secs(20 * 60);
+
+/// One call of a hook, with all that it needs.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// What the host says.
+    pub(crate) call: Call,
+    /// The way to the broker.
+    pub(crate) client: Client,
+    /// Where the session runs.
+    pub(crate) project: Project,
+    /// The agent session.
+    pub(crate) kept: Kept,
+    chosen: Option<String>,
+}
+
+impl Desk {
+    /// Finds out whom a call is for; `None` when hooks are switched off there. Needs a runtime; asks no broker.
+    pub(crate) fn open(
+        mut call: Call,
+        config: Config,
+        var: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<Self>, Problem> {
+        if call.cwd.as_os_str().is_empty() {
+            call.cwd = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
+        }
+        let chosen = config.scope.clone();
+        let project = Project::around(&call.cwd, &config.home, chosen.as_deref())?;
+        if !project.settings.hooks {
+            return Ok(None);
+        }
+        let registry = Registry::of(&config.home);
+        config.home.create()?;
+        let cleared = call.event == Event::SessionStart(Source::Clear);
+        let continues = if cleared { Continues::Process } else { Continues::Nothing };
+        let agent = registry.bind(&identity(&call, var), continues)?;
+        if call.event == Event::SessionStart(Source::Startup) {
+            registry.tidy();
+        }
+        if !agent.read().is_some_and(|record| record.hooked) {
+            let mut guard = agent.lock()?;
+            guard.record.hooked = true;
+            guard.save()?;
+        }
+        let kept = Kept::new(agent, &config);
+        let client = Client::new(config)?;
+        Ok(Some(Self { call, client, project, kept, chosen }))
+    }
+
+    /// The session in the scope of the project.
+    pub(crate) async fn session(&self) -> Result<Session, Problem> {
+        self.session_in(&self.project).await
+    }
+
+    /// The session in the scope of a project, begun if there is none.
+    pub(crate) async fn session_in(&self, project: &Project) -> Result<Session, Problem> {
+        let options = JoinOptions {
+            scope: project.scope.clone(),
+            // Joining, now or later, asks for it: a git process only where there is no session yet.
+            info: if self.member_in(project).is_some() {
+                self.info(project)
+            } else {
+                self.whole_info(project)
+            },
+            lease_ttl: Some(LEASE),
+            liveness: Liveness::Unattended,
+            ..JoinOptions::default()
+        };
+        Ok(Session::enter(&self.client, self.kept.clone(), options).await?)
+    }
+
+    /// What is kept of the session in the scope of the project.
+    pub(crate) fn member(&self) -> Option<Membership> {
+        self.member_in(&self.project)
+    }
+
+    /// What is kept of the session in the scope of a project.
+    pub(crate) fn member_in(&self, project: &Project) -> Option<Membership> {
+        self.kept.read(&project.scope)
+    }
+
+    /// Changes what is kept of the session in the scope of a project.
+    pub(crate) async fn change_in<T>(
+        &self,
+        project: &Project,
+        change: impl FnOnce(&mut Membership) -> T,
+    ) -> Result<Option<T>, Problem> {
+        Ok(self.kept.change(&project.scope, change).await?)
+    }
+
+    /// Tells what has changed of what the peer says of itself; the revision at which it was told.
+    pub(crate) async fn update(
+        &self,
+        session: &Session,
+        info: PeerInfo,
+        mask: &[&str],
+    ) -> Result<u64, Problem> {
+        let request = UpdatePeerRequest {
+            info: Some(info),
+            update_mask: Some(FieldMask { paths: mask.iter().map(ToString::to_string).collect() }),
+            request_id: mesh_client::request_id(),
+            ..UpdatePeerRequest::default()
+        };
+        let answer = session.call(|client| {
+            let request = request.clone();
+            async move { client.peers().update_peer(request).await }
+        });
+        Ok(answer.await?.header.unwrap_or_default().revision)
+    }
+
+    /// The project around a path.
+    pub(crate) fn project_of(&self, path: &Path) -> Result<Project, Problem> {
+        Ok(Project::around(path, &self.client.config().home, self.chosen.as_deref())?)
+    }
+
+    /// The kind of agent.
+    pub(crate) fn host(&self) -> Host {
+        self.call.host
+    }
+
+    /// The broker is away; whether that is news to the user of this session.
+    pub(crate) fn note_away(&self) -> bool {
+        self.away_file().is_some_and(|file| !file.exists() && std::fs::write(file, b"").is_ok())
+    }
+
+    /// The broker is there; whether it had been away.
+    pub(crate) fn note_back(&self) -> bool {
+        self.away_file().is_some_and(|file| std::fs::remove_file(file).is_ok())
+    }
+
+    /// One per agent session: each user is told once.
+    fn away_file(&self) -> Option<PathBuf> {
+        Some(self.kept.agent().beside("away"))
+    }
+
+    /// What the peer says of itself, as far as it is known without running git.
+    pub(crate) fn info(&self, project: &Project) -> PeerInfo {
+        PeerInfo {
+            agent_kind: self.call.host.agent_kind().to_owned(),
+            agent_version: self.call.version.clone().unwrap_or_default(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: self.process().map(|process| process.pid).unwrap_or_default(),
+            worktree: project.root.to_string_lossy().into_owned(),
+            branch: project.branch().unwrap_or_default(),
+            wake: crate::wake::way_of(self.host()).to_owned(),
+            activity: PeerActivity::Working.into(),
+            ..PeerInfo::default()
+        }
+    }
+
+    /// With the commit that is checked out.
+    pub(crate) fn whole_info(&self, project: &Project) -> PeerInfo {
+        let read = WorktreeInfo::read(&project.root).ok().flatten();
+        let head = read.and_then(|worktree| worktree.head).unwrap_or_default();
+        PeerInfo { head, ..self.info(project) }
+    }
+
+    /// The process of the agent.
+    pub(crate) fn process(&self) -> Option<Process> {
+        self.kept.agent().read()?.process
+    }
+}
+
+fn identity(call: &Call, var: &dyn Fn(&str) -> Option<OsString>) -> Identity {
+    let told = var("CLAUDE_PID").filter(|_| call.host == Host::ClaudeCode);
+    let told = told.and_then(|pid| pid.to_str()?.parse().ok()).and_then(Process::of);
+    Identity {
+        kind: call.host.agent_kind().to_owned(),
+        session: Some(call.session.clone()).filter(|id| !id.is_empty()),
+        process: told.or_else(Process::above),
+    }
+}

@@ -1,0 +1,228 @@
+//! Before an edit: whether another peer has the file, and whether it is still what this session has read.
+//!
+//! A free file is locked for this peer, until its turn ends. What must hold: the lock comes first and the look second,
+//! so that nobody can change the file between the look and the edit; a refusal names the holder, the time left and the
+//! next step; a lock that the agent took itself is never given back here.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use mesh_client::display::model::{age, duration, left, quoted, word};
+use mesh_client::proto::{
+    AcquireLocksRequest, DescribePathRequest, FileActivity, LockConflict, LockMode, LockState,
+};
+use mesh_client::{Acquired, Session};
+use mesh_hook::{Edited, How, Reply, Verdict};
+
+use crate::desk::Desk;
+use crate::files::{Group, by_checkout};
+use crate::problem::Problem;
+use crate::project::Policy;
+
+/// What the locks taken here say of themselves; it tells them from those that the agent took.
+pub(crate) const REASON: &str = "editing";
+/// How long such a lock lives if nobody ends the turn.
+const TTL: Duration = Duration::from_secs(15 * 60);
+/// Peers named for each file.
+const NAMED: usize = 2;
+
+/// What is to be said before a tool is used; the hardest word counts.
+#[derive(Debug, Default)]
+pub(crate) struct Advice {
+    deny: Vec<String>,
+    ask: Vec<String>,
+    warn: Vec<String>,
+}
+
+impl Advice {
+    /// Adds a word, as hard as the policy says.
+    pub(crate) fn say(&mut self, policy: Policy, text: String) {
+        match policy {
+            Policy::Off => {}
+            Policy::Warn => self.warn.push(text),
+            Policy::Ask => self.ask.push(text),
+            Policy::Deny => self.deny.push(text),
+        }
+    }
+
+    /// Whether nothing can change the verdict.
+    pub(crate) fn is_final(&self) -> bool {
+        !self.deny.is_empty()
+    }
+
+    /// Both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.deny.extend(other.deny);
+        self.ask.extend(other.ask);
+        self.warn.extend(other.warn);
+        self
+    }
+
+    /// As a reply: with a denial, what would only warn can wait.
+    pub(crate) fn reply(self) -> Reply {
+        let context = (!self.warn.is_empty()).then(|| self.warn.join("\n"));
+        if !self.deny.is_empty() {
+            return Reply { verdict: Verdict::Deny(self.deny.join("\n")), ..Reply::default() };
+        }
+        if !self.ask.is_empty() {
+            return Reply { verdict: Verdict::Ask(self.ask.join("\n")), context, ..Reply::default() };
+        }
+        Reply { context, ..Reply::default() }
+    }
+}
+
+/// Locks what is about to be edited, or says why not.
+pub(crate) async fn before(desk: &Desk, edits: &[Edited]) -> Result<Advice, Problem> {
+    let mut advice = Advice::default();
+    let edits = edits.iter().map(|edited| (edited.path.clone(), edited.how));
+    for group in by_checkout(desk, edits) {
+        let policies = &group.project.settings.guard;
+        if [policies.locked, policies.stale, policies.overwrite] == [Policy::Off; 3] {
+            continue;
+        }
+        let session = desk.session_in(&group.project).await?;
+        if policies.locked != Policy::Off {
+            lock(desk, &session, &group, &mut advice).await?;
+        }
+        if !advice.is_final() && (policies.stale, policies.overwrite) != (Policy::Off, Policy::Off) {
+            look(&session, &group, &mut advice).await?;
+        }
+    }
+    Ok(advice)
+}
+
+/// Takes the locks; they are noted, to be given back at the end of the turn.
+async fn lock(
+    desk: &Desk,
+    session: &Session,
+    group: &Group<How>,
+    advice: &mut Advice,
+) -> Result<(), Problem> {
+    let request = AcquireLocksRequest {
+        paths: group.files.iter().map(|(name, _)| name.clone()).collect(),
+        mode: LockMode::Exclusive.into(),
+        ttl: TTL.try_into().ok(),
+        reason: REASON.to_owned(),
+        ..AcquireLocksRequest::default()
+    };
+    match session.acquire(request).await? {
+        Acquired::Granted(locks) => {
+            let ours = locks.into_iter().filter(|lock| lock.reason == REASON);
+            let ours: Vec<_> = ours.map(|lock| (lock.path, lock.fencing_token)).collect();
+            desk.change_in(&group.project, |member| member.locks.extend(ours)).await?;
+        }
+        Acquired::Refused(conflicts) => {
+            let policy = group.project.settings.guard.locked;
+            for conflict in conflicts.iter().take(NAMED * 2) {
+                let hard = if excludes(conflict) { policy } else { policy.min_warn() };
+                advice.say(hard, refusal(conflict));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a live peer holds it for itself. A shared lock, a queue and a dead peer's lock only give a warning.
+fn excludes(conflict: &LockConflict) -> bool {
+    conflict
+        .lock
+        .as_ref()
+        .is_some_and(|lock| lock.mode() == LockMode::Exclusive && lock.state() == LockState::Held)
+}
+
+/// Who is in the way, doing what, for how long, and what to do about it.
+fn refusal(conflict: &LockConflict) -> String {
+    let path = word(&conflict.path);
+    let focus = match conflict.holder_focus.as_str() {
+        "" => String::new(),
+        focus => format!(", who is doing {}", quoted(focus, 200)),
+    };
+    let Some(lock) = &conflict.lock else {
+        let peer = conflict.waiter.as_ref().map(|waiter| waiter.peer.as_str()).unwrap_or_default();
+        return format!("[mesh] {peer}{focus} waits for {path}: leave it alone if you can");
+    };
+    let left = left(duration(lock.remaining));
+    if lock.state() == LockState::Lingering {
+        return format!(
+            "[mesh] {path} was locked by {}, whose process has ended; it is free in {left}",
+            lock.holder
+        );
+    }
+    let mut out = format!("[mesh] {path} is locked by {}{focus}", lock.holder);
+    if lock.path != conflict.path {
+        _ = write!(out, " (as {})", word(&lock.path));
+    }
+    if lock.mode() == LockMode::Shared {
+        out.push_str(", shared");
+    }
+    if !lock.reason.is_empty() && lock.reason != REASON {
+        _ = write!(out, ", reason {}", quoted(&lock.reason, 200));
+    }
+    _ = write!(
+        out,
+        ", {left} left. Next: work on another file, or mesh_lock {{paths: [{}], wait_seconds: 50, ask: \"why you need it\"}}",
+        quoted(&conflict.path, 200)
+    );
+    out
+}
+
+/// What other peers did to the files since this one knew them.
+async fn look(session: &Session, group: &Group<How>, advice: &mut Advice) -> Result<(), Problem> {
+    let me = session.peer().name;
+    let root = group.project.root.to_string_lossy();
+    for (name, how) in &group.files {
+        let request = DescribePathRequest { path: name.clone(), limit: 20, peek: true, ..Default::default() };
+        let known = session.describe_path(request).await?;
+        let of_file = known.activity.iter().filter(|did| did.path == *name);
+        let (own, others): (Vec<_>, Vec<_>) = of_file.partition(|did| did.peer == me);
+        let own = own.first().copied();
+        let policies = &group.project.settings.guard;
+        let exists = group.project.root.join(name).exists();
+        for did in others.iter().filter(|did| did.edit_revision > 0).take(NAMED) {
+            if did.worktree == root {
+                let whole = matches!(how, How::Whole | How::Create) && exists;
+                let policy = if whole { policies.overwrite } else { policies.stale };
+                if is_stale(did, own, whole) {
+                    advice.say(policy, stale(name, did, own.is_some_and(|own| own.read_revision > 0)));
+                }
+            } else if did.edit_revision > own.map(|own| own.edit_revision).unwrap_or_default() {
+                advice.say(policies.stale.min_warn(), elsewhere(name, did));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file was changed by another peer since this one read or wrote it. One that was never read is only known
+/// as it was when it would be written over as a whole.
+fn is_stale(did: &FileActivity, own: Option<&FileActivity>, whole: bool) -> bool {
+    match own.map(|own| own.read_revision.max(own.edit_revision)) {
+        Some(known) => did.edit_revision > known,
+        None => whole,
+    }
+}
+
+fn stale(name: &str, did: &FileActivity, read: bool) -> String {
+    let since = if read { "since you read it" } else { "and you have not read it since" };
+    let path = word(name);
+    format!(
+        "[mesh] {path} was changed {since}: {} edited it {}. Read it again first",
+        did.peer,
+        age(did.edit_time)
+    )
+}
+
+fn elsewhere(name: &str, did: &FileActivity) -> String {
+    let place = if did.branch.is_empty() {
+        format!("in {}", word(&did.worktree))
+    } else {
+        format!("on branch {}", word(&did.branch))
+    };
+    format!(
+        "[mesh] {} edited {} {place}, {}: expect to merge; mesh_recall {{path: {}}} tells more",
+        did.peer,
+        word(name),
+        age(did.edit_time),
+        quoted(name, 200)
+    )
+}

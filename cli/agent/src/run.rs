@@ -1,0 +1,182 @@
+//! One call of a hook, from standard input to the exit code.
+//!
+//! What must hold: the answer comes within [`AWAY`] when no broker does, and within [`PATIENCE`] whatever the broker
+//! does; the exit code is 0 unless the host's way to say no is another one.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read, Write};
+use std::time::Duration;
+
+use mesh_client::{Autostart, Config, Endpoint};
+use mesh_hook::{Call, Event, Host, Output, Reply};
+
+use crate::desk::Desk;
+use crate::problem::Problem;
+use crate::{git, guard, news, start, touched, turn, wake};
+
+/// How long a broker may take to be there.
+const AWAY: Duration = Duration::from_millis(80);
+/// How long a broker that is there may take to answer everything.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest payload that is read: a tool that writes a file has its contents in it.
+const PAYLOAD: u64 = 32 << 20;
+
+/// Answers a host: `meshctl hook HOST [EVENT]`, or waits for mail: `meshctl hook HOST wait|monitor`.
+///
+/// `config` is asked only when there is something to do.
+pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Config, String>) -> u8 {
+    let var = |name: &str| std::env::var_os(name);
+    if var("MESH_HOOKS").is_some_and(|value| value == "off") {
+        return 0;
+    }
+    // A monitor has no input at all.
+    if io::stdin().is_terminal() && event.and_then(wake::Way::parse).is_none() {
+        say("a hook gets its host's JSON on standard input; try: meshctl doctor");
+        return 0;
+    }
+    let mut payload = Vec::new();
+    if let Err(error) = io::stdin().lock().take(PAYLOAD).read_to_end(&mut payload) {
+        say(&format!("standard input: {error}"));
+        return 0;
+    }
+    let work = match event.and_then(wake::Way::parse) {
+        Some(way) => {
+            Work::Wait { host, way, session: host.parse(None, &payload, &var).ok().map(|call| call.session) }
+        }
+        None => match host.parse(event, &payload, &var) {
+            Ok(call) if call.event == Event::Other => {
+                return leave(&call.host.shape(&call, &Reply::default()));
+            }
+            Ok(call) => Work::Answer(Box::new(call)),
+            Err(error) => {
+                say(&format!("{host}: {error}"));
+                return leave(&host.silence());
+            }
+        },
+    };
+    match config().map_err(Problem::from).and_then(|config| on_a_thread(work, config, &var)) {
+        Ok(output) => leave(&output),
+        Err(problem) => {
+            say(&problem.to_string());
+            leave(&host.silence())
+        }
+    }
+}
+
+/// What there is to do.
+enum Work {
+    /// To answer a call.
+    Answer(Box<Call>),
+    /// To wait for mail, for a session if it is named.
+    Wait { host: Host, way: wake::Way, session: Option<String> },
+}
+
+fn on_a_thread(
+    work: Work,
+    config: Config,
+    var: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Output, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let output = runtime.block_on(async {
+        match work {
+            Work::Answer(call) => {
+                let host = call.host;
+                let Some(desk) = Desk::open(*call, config, var)? else { return Ok(host.silence()) };
+                let reply = within(&desk).await;
+                Ok(desk.call.host.shape(&desk.call, &reply))
+            }
+            Work::Wait { host, way, session } => {
+                let session = session.filter(|session| !session.is_empty());
+                wake::wait(host, way, session, config, var).await
+            }
+        }
+    });
+    // What is still being tried has no one to tell.
+    runtime.shutdown_background();
+    output
+}
+
+/// The reply, or what is said when there can be none.
+async fn within(desk: &Desk) -> Reply {
+    let limit = if is_there(desk.client.config()) { PATIENCE } else { AWAY };
+    let problem = match tokio::time::timeout(limit, reply(desk)).await {
+        Ok(Ok(reply)) => {
+            let back = desk.note_back();
+            return if back { with_notice(reply, "mesh: the broker is back") } else { reply };
+        }
+        Ok(Err(problem)) => problem.to_string(),
+        Err(_) => format!("no answer within {limit:?}"),
+    };
+    say(&problem);
+    if !desk.note_away() {
+        return Reply::default();
+    }
+    let notice = format!(
+        "mesh: the broker is away ({problem}); nobody's locks are checked until it is back. See: meshctl doctor"
+    );
+    let context = matches!(desk.call.event, Event::BeforeTool(_)).then(|| {
+        "[mesh] the broker is away: other agents' locks and messages are not seen until it is back".to_owned()
+    });
+    Reply { notice: Some(notice), context, ..Reply::default() }
+}
+
+fn with_notice(reply: Reply, notice: &str) -> Reply {
+    Reply { notice: reply.notice.or_else(|| Some(notice.to_owned())), ..reply }
+}
+
+/// Whether a broker listens, as far as can be told without waiting. One that is stopped looks the same.
+fn is_there(config: &Config) -> bool {
+    let socket = match &config.endpoint {
+        Endpoint::Local => config.home.socket_path(),
+        Endpoint::Unix(path) => path.clone(),
+        // The way there takes its time.
+        Endpoint::Tcp(_) => return true,
+    };
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock && config.autostart != Autostart::Never,
+    }
+}
+
+async fn reply(desk: &Desk) -> Result<Reply, Problem> {
+    match &desk.call.event {
+        Event::SessionStart(source) => start::oriented(desk, *source).await,
+        Event::Prompt => turn::begins(desk).await,
+        Event::BeforeTool(tool) => {
+            turn::child_works(desk).await?;
+            let edits = guard::before(desk, tool.edits()).await?;
+            if edits.is_final() {
+                return Ok(edits.reply());
+            }
+            let moves = git::before(desk, tool).await?;
+            touched::before(desk, tool).await;
+            Ok(edits.and(moves).reply())
+        }
+        Event::AfterTool(tool) => {
+            let (touched, news) = tokio::join!(touched::after(desk, tool), news::told(desk));
+            touched?;
+            news
+        }
+        Event::SubagentStart => turn::child_starts(desk).await,
+        Event::SubagentStop => turn::child_stops(desk).await,
+        Event::Stop { .. } => turn::ends(desk).await,
+        Event::Interrupted => turn::broke_off(desk).await,
+        Event::SessionEnd(end) => turn::session_ends(desk, *end).await,
+        Event::Other => Ok(Reply::default()),
+    }
+}
+
+fn leave(output: &Output) -> u8 {
+    // A host that no longer reads has no use for the answer.
+    _ = io::stdout().lock().write_all(&output.stdout);
+    if !output.stderr.is_empty() {
+        _ = writeln!(io::stderr().lock(), "{}", output.stderr);
+    }
+    output.code
+}
+
+/// For whoever debugs the host: hosts show standard error only on demand.
+fn say(text: &str) {
+    _ = writeln!(io::stderr().lock(), "meshctl hook: {text}");
+}

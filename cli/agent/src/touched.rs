@@ -1,0 +1,178 @@
+//! After a tool: which files it read and edited.
+//!
+//! What hosts' own tools do is known exactly. What shell commands do is found by comparing `git status` at the end of
+//! the turn with what it said before the turn's first shell command: as good as that can be, and silent about what
+//! another peer of the same checkout has reported as its own.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use mesh_client::Session;
+use mesh_client::proto::{DescribePathRequest, Touch, TouchFilesRequest, TouchKind};
+use mesh_hook::Tool;
+use tokio::process::Command;
+
+use crate::desk::Desk;
+use crate::files::by_checkout;
+use crate::problem::Problem;
+use crate::project::Project;
+
+/// How long git may take to say what is changed; in a repository where it takes longer, nobody waits for it.
+const STATUS_WITHIN: Duration = Duration::from_millis(400);
+/// Changed files that are compared, and reported of one turn.
+const COMPARED: usize = 2000;
+const REPORTED: usize = 50;
+
+/// Before the turn's first shell command: what is changed already.
+pub(crate) async fn before(desk: &Desk, tool: &Tool) {
+    let is_shell = matches!(tool, Tool::Shell { .. });
+    if !is_shell || !desk.project.has_git() || desk.member().is_none_or(|member| member.unclean.is_some()) {
+        return;
+    }
+    let Some(unclean) = unclean(&desk.project).await else { return };
+    if let Err(problem) = desk.change_in(&desk.project, |member| member.unclean = Some(unclean)).await {
+        tracing::debug!(%problem, "shell edits of this turn stay unknown");
+    }
+}
+
+/// Reports what a tool has read or edited.
+pub(crate) async fn after(desk: &Desk, tool: &Tool) -> Result<(), Problem> {
+    let kind = if tool.edits().is_empty() { TouchKind::Read } else { TouchKind::Edit };
+    let paths: Vec<_> = match tool {
+        Tool::Read(paths) => {
+            paths.iter().filter(|path| !desk.call.cwd.join(path).is_dir()).cloned().collect()
+        }
+        Tool::Edit(_) | Tool::Shell { .. } | Tool::Other => {
+            tool.edits().iter().map(|edited| edited.path.clone()).collect()
+        }
+    };
+    for group in by_checkout(desk, paths.into_iter().map(|path| (path, ()))) {
+        let names: Vec<String> = group.files.into_iter().map(|(name, ())| name).collect();
+        let session = desk.session_in(&group.project).await?;
+        report(&session, &group.project, kind, &names).await?;
+        if kind == TouchKind::Edit && group.project.root == desk.project.root {
+            desk.change_in(&desk.project, |member| member.edited.extend(names)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// At the end of a turn: reports what its shell commands have changed, and forgets what the turn began with.
+pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Problem> {
+    let Some(member) = desk.member() else { return Ok(()) };
+    if let Some(before) = &member.unclean
+        && let Some(now) = unclean(&desk.project).await
+    {
+        let mut changed = Vec::new();
+        for name in differing(before, &now) {
+            if changed.len() == REPORTED {
+                break;
+            }
+            if !member.edited.contains(name)
+                && let Some(name) = desk.project.name(&desk.project.root.join(name))
+                && !another_did(session, &name, member.turn).await?
+            {
+                changed.push(name);
+            }
+        }
+        if !changed.is_empty() {
+            report(session, &desk.project, TouchKind::Edit, &changed).await?;
+        }
+    }
+    let forget = |member: &mut mesh_client::agent::Membership| {
+        member.unclean = None;
+        member.edited.clear();
+    };
+    desk.change_in(&desk.project, forget).await.map(drop)
+}
+
+/// Whether another peer has reported an edit of a file in this turn.
+async fn another_did(session: &Session, name: &str, turn: u64) -> Result<bool, Problem> {
+    let request = DescribePathRequest { path: name.to_owned(), limit: 5, peek: true, ..Default::default() };
+    let known = session.describe_path(request).await?;
+    let me = session.peer().name;
+    Ok(known.activity.iter().any(|did| did.path == name && did.peer != me && did.edit_revision > turn))
+}
+
+async fn report(
+    session: &Session,
+    project: &Project,
+    kind: TouchKind,
+    names: &[String],
+) -> Result<(), Problem> {
+    let touch = |name: &String| Touch { path: name.clone(), kind: kind.into() };
+    let request = TouchFilesRequest {
+        touches: names.iter().map(touch).collect(),
+        branch: project.branch().unwrap_or_default(),
+        ..TouchFilesRequest::default()
+    };
+    session.touch_files(request).await?;
+    Ok(())
+}
+
+/// Files whose state is another one now, those that are clean again included.
+fn differing<'a>(before: &'a BTreeMap<String, u64>, now: &'a BTreeMap<String, u64>) -> Vec<&'a String> {
+    let changed = now.iter().filter(|(name, state)| before.get(*name) != Some(state)).map(|(name, _)| name);
+    let cleaned = before.keys().filter(|name| !now.contains_key(*name));
+    changed.chain(cleaned).collect()
+}
+
+/// What git calls changed or new, each with what tells one state of the file from the next; `None` when git does not
+/// say so in time.
+pub(crate) async fn unclean(project: &Project) -> Option<BTreeMap<String, u64>> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(&project.root).arg("--no-optional-locks");
+    git.args(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"]);
+    git.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(STATUS_WITHIN, git.output()).await.ok()?.ok()?;
+    output.status.success().then(|| parse(&output.stdout, &project.root))
+}
+
+/// Entries of `XY path`, each ended by NUL.
+fn parse(output: &[u8], root: &Path) -> BTreeMap<String, u64> {
+    let entries =
+        output.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry.get(3..)?).ok());
+    entries.take(COMPARED).map(|name| (name.to_owned(), state(&root.join(name)))).collect()
+}
+
+fn state(path: &Path) -> u64 {
+    let Ok(metadata) = path.symlink_metadata() else { return 0 };
+    let time = metadata.mtime().unsigned_abs().wrapping_mul(1_000_000_007);
+    let time = time.wrapping_add(metadata.mtime_nsec().unsigned_abs());
+    time.rotate_left(17) ^ metadata.size() ^ metadata.ino().rotate_left(40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_read_with_any_name() {
+        let root = tempfile::tempdir().unwrap();
+        let listed = parse(b" M a b.rs\0?? new\nline\0D  gone\0 M \xff\0", root.path());
+        assert_eq!(listed.keys().collect::<Vec<_>>(), ["a b.rs", "gone", "new\nline"]);
+    }
+
+    #[test]
+    fn what_changed_and_what_was_cleaned_differ() {
+        let map = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect();
+        let before: BTreeMap<String, u64> = map(&[("same", 1), ("changed", 1), ("cleaned", 1)]);
+        let now: BTreeMap<String, u64> = map(&[("same", 1), ("changed", 2), ("new", 1)]);
+        assert_eq!(differing(&before, &now), ["changed", "new", "cleaned"]);
+    }
+
+    #[test]
+    fn a_file_written_again_has_another_state() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("f");
+        std::fs::write(&file, "one").unwrap();
+        let first = state(&file);
+        std::fs::write(&file, "longer").unwrap();
+        assert_ne!(state(&file), first);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(state(&file), 0);
+    }
+}
