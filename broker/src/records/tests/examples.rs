@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_core::event::{
-    DeleteCause, Event, LeaveCause, PeerChange, PeerField, UnlockCause, WaitEndCause,
-};
+use mesh_core::event::{DeleteCause, Event, LeaveCause, PeerChange, PeerField, UnlockCause, WaitEndCause};
 use mesh_core::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
 use mesh_core::outcome::{Conflict, Delivery, EntryMeta, Obstacle, Outcome};
 use mesh_core::record::{
-    Activity, ChildAgent, Contract, EntryRecord, Fingerprint, Intent, LockMode, LockRecord, LogRecord, MessageRecord, PastRecord,
-    PeerInfo, PeerRecord, PolicyKind, PolicyRecord, Recipients, Record, ReleaseAnswer, ReleaseRequestRecord,
-    ScopeRecord, SessionEnd, SessionRecord, TouchKind, TouchRecord, TouchTime, WaiterRecord,
+    Activity, ChildAgent, Contract, EntryRecord, Fingerprint, Intent, LockMode, LockRecord, LogRecord,
+    MessageRecord, PastRecord, PeerInfo, PeerRecord, PolicyKind, PolicyRecord, Recipients, Record,
+    ReleaseAnswer, ReleaseRequestRecord, ScopeRecord, SessionEnd, SessionRecord, TouchKind, TouchRecord,
+    TouchTime, WaiterRecord,
 };
 use mesh_core::revision::{FencingToken, Revision, Sequence, Ticket, Version};
 use mesh_core::target::Target;
