@@ -59,18 +59,12 @@ async fn a_peer_tells_what_it_is_at_and_it_ends_with_the_session() {
 
     let events = pb::ListEventsRequest { start_revision: 2, ..Default::default() };
     let events = fox.events().list_events(events).await.unwrap().into_inner();
-    let changes: Vec<_> = events.batches.iter().map(|batch| &batch.events[0]).collect();
-    let changes: Vec<_> = changes
-        .into_iter()
-        .map(|event| match event.event.as_ref().unwrap() {
-            pb::event::Event::PeerUpdated(updated) => (updated.changed.join(" "), &updated.started_children),
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(
-        changes,
-        [("activity wake children".into(), &texts(&["a"])), ("activity".into(), &texts(&[]))]
-    );
+    let change = |event: &pb::Event| {
+        let Some(pb::event::Event::PeerUpdated(updated)) = &event.event else { panic!("{event:?}") };
+        (updated.changed.join(" "), updated.started_children.clone())
+    };
+    let changes: Vec<_> = events.batches.iter().map(|batch| change(&batch.events[0])).collect();
+    assert_eq!(changes, [("activity wake children".into(), texts(&["a"])), ("activity".into(), texts(&[]))]);
 
     fox.leave().await;
     let request = pb::ListPeersRequest { include_offline: true, ..Default::default() };

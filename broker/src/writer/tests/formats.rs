@@ -116,9 +116,8 @@ async fn a_store_of_format_2_goes_on_with_its_history() {
         "{told:?}"
     );
     let mut events = told.iter().flat_map(|log| &log.events);
-    let changed = events.find_map(|event| match event {
-        Event::PeerUpdated { changed, .. } => Some(&changed.fields),
-        _ => None,
+    let changed = events.find_map(|event| {
+        if let Event::PeerUpdated { changed, .. } = event { Some(&changed.fields) } else { None }
     });
     assert_eq!(changed, Some(&vec![PeerField::Activity, PeerField::Wake]), "{told:?}");
     stop(started);
