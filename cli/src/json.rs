@@ -61,7 +61,7 @@ pub(crate) use self::event::{Event, events};
 pub(crate) use self::lock::{Conflict, Lock, ReleaseRequest, Waiter};
 pub(crate) use self::message::{Delivery, Message, Topic};
 pub(crate) use self::path::About;
-pub(crate) use self::peer::Peer;
+pub(crate) use self::peer::{ChildAgent, Peer};
 pub(crate) use self::status::Status;
 
 use crate::time::rfc3339;

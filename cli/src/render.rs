@@ -11,7 +11,9 @@ pub(crate) mod table;
 use std::time::Duration;
 
 use mesh_client::display::printable_line;
-use mesh_client::proto::{Entry, Lock, LockMode, LockState, LockWaiter, PeerInfo, PolicyKind};
+use mesh_client::proto::{
+    ChildAgent, Entry, Lock, LockMode, LockState, LockWaiter, PeerActivity, PeerInfo, PolicyKind,
+};
 
 use crate::duration;
 use crate::time::Clock;
@@ -42,6 +44,20 @@ pub(crate) fn agent(info: &PeerInfo) -> String {
         .map(|text| printable_line(text))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Whether an agent is at work; nothing where that is not known.
+pub(crate) fn activity(activity: PeerActivity) -> &'static str {
+    match activity {
+        PeerActivity::Unspecified => "",
+        PeerActivity::Working => "working",
+        PeerActivity::Idle => "idle",
+    }
+}
+
+/// A sub-agent by its kind, which says more than the id that its host gave it.
+pub(crate) fn child(child: &ChildAgent) -> String {
+    printable_line(if child.kind.is_empty() { &child.id } else { &child.kind }).into_owned()
 }
 
 /// `exclusive` or `shared`, and whether the holder is gone.

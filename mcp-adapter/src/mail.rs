@@ -8,7 +8,8 @@ mod letters;
 use std::time::Duration;
 
 use mesh_client::proto::{
-    AskRequest, DeliveryStatus, ListMessagesRequest, Message, MessageIntent, SendRequest, SendResponse,
+    AskRequest, Delivery, DeliveryStatus, ListMessagesRequest, Message, MessageIntent, PeerActivity,
+    SendRequest, SendResponse,
 };
 use mesh_client::{ClientError, ErrorReason};
 
@@ -184,9 +185,21 @@ fn sent(answer: &SendResponse, to: &To) -> String {
         }
         DeliveryStatus::Delivered => format!("{} (delivered)", delivery.peer),
         DeliveryStatus::Read => format!("{} (read)", delivery.peer),
-        DeliveryStatus::Queued | DeliveryStatus::Unspecified => format!("{} (online)", delivery.peer),
+        DeliveryStatus::Queued | DeliveryStatus::Unspecified => {
+            format!("{} ({})", delivery.peer, when_seen(delivery))
+        }
     });
     format!("{revision} queued for {}", each.collect::<Vec<_>>().join(", "))
+}
+
+/// When a peer that is online sees what it was sent.
+fn when_seen(delivery: &Delivery) -> String {
+    match (delivery.activity(), delivery.wake.as_str()) {
+        (PeerActivity::Working, _) => "working; sees it at its next step".into(),
+        (PeerActivity::Idle, "") => "idle; sees it at its next turn".into(),
+        (PeerActivity::Idle, wake) => format!("idle; will be woken by {}", word(wake)),
+        (PeerActivity::Unspecified, _) => "online".into(),
+    }
 }
 
 /// The message's own revision, where the answer tells it.
@@ -240,8 +253,6 @@ async fn answered(joined: &Joined, args: &Args) -> Result<Option<Message>, Failu
 
 #[cfg(test)]
 mod tests {
-    use mesh_client::proto::Delivery;
-
     use super::*;
 
     #[test]
@@ -263,6 +274,21 @@ mod tests {
             sent(&answer, &To::Names(Vec::new())),
             "0 queued for birch (online), elm (offline since some time ago; waits in its inbox)"
         );
+        let at = |activity: PeerActivity, wake: &str| Delivery {
+            activity: activity.into(),
+            wake: wake.into(),
+            ..delivery("birch", DeliveryStatus::Queued)
+        };
+        for (delivery, told) in [
+            (at(PeerActivity::Unspecified, "monitor"), "online"),
+            (at(PeerActivity::Working, "monitor"), "working; sees it at its next step"),
+            (at(PeerActivity::Idle, ""), "idle; sees it at its next turn"),
+            (at(PeerActivity::Idle, "monitor"), "idle; will be woken by monitor"),
+            (at(PeerActivity::Idle, "x) and\nothers"), "idle; will be woken by \"x) and␊others\""),
+        ] {
+            let answer = SendResponse { deliveries: vec![delivery], ..SendResponse::default() };
+            assert_eq!(sent(&answer, &To::Names(Vec::new())), format!("0 queued for birch ({told})"));
+        }
         assert_eq!(sent(&answer, &To::All), "0 queued for all (1 agent online)");
         let answer = SendResponse { revision: 41, ..answer };
         assert_eq!(sent(&answer, &To::Topic("#a".into())), "41 queued for #a (1 agent online)");

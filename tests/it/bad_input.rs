@@ -97,6 +97,15 @@ fn numbered(count: usize) -> Vec<String> {
 }
 
 /// Every field of what a peer says of itself, one over its bound or with a character that it may not hold.
+fn child() -> ChildAgent {
+    ChildAgent { id: "a1".into(), ..ChildAgent::default() }
+}
+
+fn children(count: usize) -> Vec<ChildAgent> {
+    let id = |number| format!("{number:03}{}", long(125));
+    (0..count).map(|number| ChildAgent { id: id(number), kind: long(64), focus: long(512) }).collect()
+}
+
 fn bad_infos() -> Vec<(&'static str, PeerInfo)> {
     let info = PeerInfo::default;
     let mut table = vec![
@@ -111,6 +120,19 @@ fn bad_infos() -> Vec<(&'static str, PeerInfo)> {
         ("info.branch", PeerInfo { branch: "a\nb".into(), ..info() }),
         ("info.files", PeerInfo { files: numbered(101), ..info() }),
         ("info.files", PeerInfo { files: vec![long(1_025)], ..info() }),
+        ("info.activity", PeerInfo { activity: -1, ..info() }),
+        ("info.wake", PeerInfo { wake: long(33), ..info() }),
+        ("info.wake", PeerInfo { wake: "a\u{1b}[2J".into(), ..info() }),
+        ("info.children", PeerInfo { children: children(33), ..info() }),
+        ("info.children.id", PeerInfo { children: vec![ChildAgent::default()], ..info() }),
+        (
+            "info.children.kind",
+            PeerInfo { children: vec![ChildAgent { kind: long(65), ..child() }], ..info() },
+        ),
+        (
+            "info.children.focus",
+            PeerInfo { children: vec![ChildAgent { focus: "a\nb".into(), ..child() }], ..info() },
+        ),
     ];
     table.extend(BAD_PATHS.map(|path| ("info.files", PeerInfo { files: vec![path.into()], ..info() })));
     table
@@ -127,6 +149,9 @@ fn largest_info() -> PeerInfo {
         head: long(64),
         focus: long(512),
         files: (0..100).map(|number| format!("{number:03}{}", long(1_021))).collect(),
+        activity: PeerActivity::Idle.into(),
+        wake: long(32),
+        children: children(32),
     }
 }
 

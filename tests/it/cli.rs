@@ -111,7 +111,18 @@ async fn the_json_of_every_command_has_its_shape() {
         keys(&sent),
         ["deliveries", "duplicate", "message_id", "online_recipients", "reply", "revision"]
     );
-    assert_eq!(sent["deliveries"], json!([{"peer": "owl", "status": "queued", "offline_since": null}]));
+    let delivery = json!({
+        "peer": "owl",
+        "status": "queued",
+        "offline_since": null,
+        "activity": "unspecified",
+        "wake": "",
+        "wake_outcome": "unspecified",
+        "wake_time": null,
+        "wake_via": "",
+        "wake_note": ""
+    });
+    assert_eq!(sent["deliveries"], json!([delivery]));
     owl.send(mesh_tests::message("tester", "hello yourself")).await.unwrap();
     let inbox = object(&mesh, &["inbox"]);
     assert_eq!(

@@ -85,23 +85,20 @@ fn as_of_format_2(mut record: Record) -> Record {
 
 fn log_as_of_format_2(mut log: LogRecord) -> LogRecord {
     for event in &mut log.events {
-        match event {
-            Event::PeerJoined { peer, .. } => peer_as_of_format_2(peer),
-            Event::PeerUpdated { peer, changed } => {
-                peer_as_of_format_2(peer);
-                *changed = PeerChange::default();
-            }
-            _ => {}
+        if let Event::PeerJoined { peer, .. } | Event::PeerUpdated { peer, .. } = event {
+            peer_as_of_format_2(peer);
+        }
+        if let Event::PeerUpdated { changed, .. } = event {
+            *changed = PeerChange::default();
         }
     }
-    match &mut log.outcome {
-        Some(Outcome::Joined { peer, .. } | Outcome::Updated { peer }) => peer_as_of_format_2(peer),
-        Some(Outcome::Sent { deliveries, .. }) => {
-            for delivery in deliveries {
-                (delivery.activity, delivery.wake) = (Activity::Unknown, String::new());
-            }
+    if let Some(Outcome::Joined { peer, .. } | Outcome::Updated { peer }) = &mut log.outcome {
+        peer_as_of_format_2(peer);
+    }
+    if let Some(Outcome::Sent { deliveries, .. }) = &mut log.outcome {
+        for delivery in deliveries {
+            (delivery.activity, delivery.wake) = (Activity::Unknown, String::new());
         }
-        _ => {}
     }
     log
 }

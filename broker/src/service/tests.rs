@@ -15,6 +15,7 @@ mod state;
 mod topics;
 mod wait;
 mod waiting;
+mod wakes;
 mod watch;
 
 use std::path::PathBuf;

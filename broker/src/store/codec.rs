@@ -259,10 +259,10 @@ pub(super) fn meta_of_format(format: u32) -> Vec<u8> {
     seal(&[META_KIND], Tag::of(&payload), &payload)
 }
 
-/// A meta record as brokers of format 1 have written it.
+/// A meta record as brokers of an older format have written it.
 #[cfg(test)]
-pub(super) fn meta_of_format_1() -> Vec<u8> {
-    tests::unhex(tests::META_V1)
+pub(super) fn meta_of_old(format: u32) -> Vec<u8> {
+    tests::unhex(if format == 1 { tests::META_V1 } else { tests::META_V2 })
 }
 
 #[cfg(test)]
@@ -271,10 +271,12 @@ mod tests {
 
     use super::*;
 
-    // Bytes as brokers of format 1 have written them; they change with no later version.
+    // Bytes as brokers of these formats have written them; they change with no later version.
     pub(super) const META_V1: &str = "01075aa0840101000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
-    const META_V2: &str = "01d7cfa5000102000000303132333435363738396162636465666120736563726574206f6620\
+    const META_V3: &str = "01584176ca0103000000303132333435363738396162636465666120736563726574206f6620\
+        7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
+    pub(super) const META_V2: &str = "01d7cfa5000102000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
     const SHORT_V1: &str = "01c22d78970176616c7565";
     const SPLIT_V1_TAIL: &str = "01ef3a999902f71000000a7f169f2526272829";
@@ -317,13 +319,14 @@ mod tests {
 
         assert_eq!(decode_meta(&unhex(META_V1)).unwrap(), (identity(), 1));
         assert_eq!(decode_meta(&unhex(META_V2)).unwrap(), (identity(), 2));
+        assert_eq!(decode_meta(&unhex(META_V3)).unwrap(), (identity(), 3));
     }
 
     #[test]
-    fn records_are_written_as_they_always_were_and_the_meta_record_says_format_2() {
+    fn records_are_written_as_they_always_were_and_the_meta_record_says_format_3() {
         assert_eq!(hex(&encode(b"\x05name", b"value")[0].1), SHORT_V1);
         assert_eq!(hex(&encode(b"\x05big", &split_value())[1].1), SPLIT_V1_TAIL);
-        assert_eq!(hex(&encode_meta(&identity()).1), META_V2);
+        assert_eq!(hex(&encode_meta(&identity()).1), META_V3);
     }
 
     #[test]

@@ -305,11 +305,15 @@ impl SledStore {
         codec::decode_meta(&record).unwrap().1
     }
 
-    /// Leaves a store with these records as a broker of format 1 would have.
-    pub(crate) fn leave_format_1(dir: &Path, records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+    /// Leaves a store with these records as a broker of an older format would have.
+    pub(crate) fn leave_of_format(
+        format: u32,
+        dir: &Path,
+        records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) {
         let directory = Directory::take(dir).unwrap();
         let db = open_sled(dir).unwrap();
-        db.insert([codec::META_KIND], codec::meta_of_format_1()).unwrap();
+        db.insert([codec::META_KIND], codec::meta_of_old(format)).unwrap();
         for (key, value) in records {
             for (name, record) in codec::encode(&key, &value) {
                 db.insert(name, record).unwrap();

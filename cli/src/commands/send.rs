@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_client::display::printable_line;
 use mesh_client::proto::{
-    AskRequest, Delivery, DeliveryStatus, Message, MessageIntent, SendRequest, SendResponse,
+    AskRequest, Delivery, DeliveryStatus, Message, MessageIntent, PeerActivity, SendRequest, SendResponse,
 };
 use mesh_client::{ClientError, ErrorReason, Session};
 use serde::Serialize;
@@ -155,7 +155,7 @@ pub(super) async fn send(ctx: &Context, session: &Session, request: SendRequest)
     if ctx.out.is_json() {
         return ctx.out.json(&answer(&sent, None));
     }
-    ctx.out.text(&format!("{}\n", told(&request, &sent)))
+    ctx.out.text(&told(&request, &sent))
 }
 
 async fn ask(
@@ -192,7 +192,7 @@ fn refused(error: ClientError) -> CliError {
 }
 
 fn unanswered(request: &SendRequest, sent: &SendResponse, wait: Duration) -> CliError {
-    let message = format!("{}, and nobody answered within {}", told(request, sent), duration::show(wait));
+    let message = format!("{}, and nobody answered within {}", whom(request, sent), duration::show(wait));
     CliError::new(Exit::Timeout, "TIMEOUT", message)
         .hint(format_args!(
             "a reply still lands in `meshctl inbox`; `meshctl wait reply {}` waits on",
@@ -212,22 +212,39 @@ fn answer<'a>(sent: &'a SendResponse, reply: Option<&'a Message>) -> Answer<'a> 
     }
 }
 
-/// What is known of a message's way, in words.
+/// What is known of a message's way, in lines: one for each peer that was named.
 fn told(request: &SendRequest, sent: &SendResponse) -> String {
+    let to_names = !request.broadcast && request.topic.is_empty();
+    if !to_names || sent.duplicate {
+        return format!("{}\n", whom(request, sent));
+    }
+    sent.deliveries.iter().map(|to| format!("{}: {}\n", printable_line(&to.peer), way(to))).collect()
+}
+
+/// To whom it was sent, in a line.
+fn whom(request: &SendRequest, sent: &SendResponse) -> String {
     let whom = match (request.broadcast, request.topic.as_str()) {
         (true, _) => format!("everybody, {} online now", sent.online_recipients),
-        (false, "") => sent.deliveries.iter().map(delivery).collect::<Vec<_>>().join(", "),
+        (false, "") => {
+            sent.deliveries.iter().map(|to| printable_line(&to.peer)).collect::<Vec<_>>().join(", ")
+        }
         (false, topic) => format!("{}, for {} online now", printable_line(topic), sent.online_recipients),
     };
     if sent.duplicate { format!("sent before to {whom}") } else { format!("sent to {whom}") }
 }
 
-fn delivery(delivery: &Delivery) -> String {
-    let name = printable_line(&delivery.peer);
-    match delivery.status() {
-        DeliveryStatus::Offline => format!("{name} (away, will find it)"),
-        DeliveryStatus::Read => format!("{name} (has read it)"),
-        DeliveryStatus::Delivered | DeliveryStatus::Queued | DeliveryStatus::Unspecified => name.into_owned(),
+/// How a message comes to one of its recipients.
+fn way(to: &Delivery) -> String {
+    match to.status() {
+        DeliveryStatus::Offline => return "away, will find it".to_owned(),
+        DeliveryStatus::Read => return "has read it".to_owned(),
+        DeliveryStatus::Delivered | DeliveryStatus::Queued | DeliveryStatus::Unspecified => {}
+    }
+    match (to.activity(), to.wake.as_str()) {
+        (PeerActivity::Working, _) => "queued, working; sees it at its next step".to_owned(),
+        (PeerActivity::Idle, "") => "queued, idle; sees it at its next turn".to_owned(),
+        (PeerActivity::Idle, wake) => format!("queued, idle; will be woken ({})", printable_line(wake)),
+        (PeerActivity::Unspecified, _) => "queued".to_owned(),
     }
 }
 
@@ -269,25 +286,39 @@ mod tests {
 
     #[test]
     fn what_is_known_of_its_way_is_told() {
-        let status = |peer: &str, status: DeliveryStatus| Delivery {
+        let to = |peer: &str, status: DeliveryStatus, activity: PeerActivity, wake: &str| Delivery {
             peer: peer.to_owned(),
             status: status.into(),
+            activity: activity.into(),
+            wake: wake.to_owned(),
             ..Delivery::default()
         };
+        use PeerActivity::{Idle, Unspecified, Working};
         let sent = SendResponse {
             deliveries: vec![
-                status("amber-fox", DeliveryStatus::Queued),
-                status("blue-owl", DeliveryStatus::Offline),
-                status("red-elk", DeliveryStatus::Read),
+                to("amber-fox", DeliveryStatus::Queued, Unspecified, ""),
+                to("birch-owl", DeliveryStatus::Queued, Idle, "monitor"),
+                to("calm-elk", DeliveryStatus::Queued, Idle, ""),
+                to("dusty-hen", DeliveryStatus::Queued, Working, "monitor"),
+                to("blue-owl", DeliveryStatus::Offline, Unspecified, ""),
+                to("evil", DeliveryStatus::Queued, Idle, "\u{1b}[2J\nowl: read"),
             ],
-            online_recipients: 2,
-            duplicate: true,
+            online_recipients: 4,
             ..SendResponse::default()
         };
-        let text = told(&SendRequest::default(), &sent);
-        assert_eq!(text, "sent before to amber-fox, blue-owl (away, will find it), red-elk (has read it)");
+        insta::assert_snapshot!(told(&SendRequest::default(), &sent), @r"
+        amber-fox: queued
+        birch-owl: queued, idle; will be woken (monitor)
+        calm-elk: queued, idle; sees it at its next turn
+        dusty-hen: queued, working; sees it at its next step
+        blue-owl: away, will find it
+        evil: queued, idle; will be woken (␛[2J␊owl: read)
+        ");
+        let again = SendResponse { duplicate: true, ..sent.clone() };
+        assert!(told(&SendRequest::default(), &again).starts_with("sent before to amber-fox, birch-owl, "));
         let request = SendRequest { topic: "#deploys".to_owned(), ..SendRequest::default() };
-        let text = told(&request, &SendResponse { duplicate: false, ..sent });
-        assert_eq!(text, "sent to #deploys, for 2 online now");
+        assert_eq!(told(&request, &sent), "sent to #deploys, for 4 online now\n");
+        let request = SendRequest { broadcast: true, ..SendRequest::default() };
+        assert_eq!(told(&request, &sent), "sent to everybody, 4 online now\n");
     }
 }

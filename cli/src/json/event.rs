@@ -4,7 +4,7 @@ use mesh_client::proto;
 use mesh_client::proto::event::Event as Kind;
 use serde::Serialize;
 
-use super::{Lock, Peer, Policy, ReleaseRequest, Waiter, time, word};
+use super::{ChildAgent, Lock, Peer, Policy, ReleaseRequest, Waiter, time, word};
 
 /// One event of a batch.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,9 @@ enum EventFields<'a> {
     },
     PeerUpdated {
         peer: Option<Peer<'a>>,
+        changed: &'a [String],
+        started_children: &'a [String],
+        ended_children: Vec<ChildAgent<'a>>,
     },
     PeerLeft {
         name: &'a str,
@@ -155,7 +158,10 @@ fn fields(event: Option<&Kind>) -> (&'static str, EventFields<'_>) {
             ("peer_joined", EventFields::PeerJoined { peer, resumed: event.resumed })
         }
         Some(Kind::PeerUpdated(event)) => {
-            ("peer_updated", EventFields::PeerUpdated { peer: event.peer.as_ref().map(Peer::from) })
+            let peer = event.peer.as_ref().map(Peer::from);
+            let ended_children = event.ended_children.iter().map(ChildAgent::from).collect();
+            let (changed, started_children) = (&event.changed[..], &event.started_children[..]);
+            ("peer_updated", EventFields::PeerUpdated { peer, changed, started_children, ended_children })
         }
         Some(Kind::PeerLeft(event)) => {
             let cause = word(event.cause().as_str_name(), "LEAVE_CAUSE_");

@@ -51,6 +51,12 @@ pub(crate) struct Delivery<'a> {
     peer: &'a str,
     status: String,
     offline_since: Option<String>,
+    activity: String,
+    wake: &'a str,
+    wake_outcome: String,
+    wake_time: Option<String>,
+    wake_via: &'a str,
+    wake_note: &'a str,
 }
 
 impl<'a> From<&'a proto::Delivery> for Delivery<'a> {
@@ -59,6 +65,12 @@ impl<'a> From<&'a proto::Delivery> for Delivery<'a> {
             peer: &delivery.peer,
             status: word(delivery.status().as_str_name(), "DELIVERY_STATUS_"),
             offline_since: time(delivery.offline_since.as_ref()),
+            activity: word(delivery.activity().as_str_name(), "PEER_ACTIVITY_"),
+            wake: &delivery.wake,
+            wake_outcome: word(delivery.wake_outcome().as_str_name(), "WAKE_OUTCOME_"),
+            wake_time: time(delivery.wake_time.as_ref()),
+            wake_via: &delivery.wake_via,
+            wake_note: &delivery.wake_note,
         }
     }
 }

@@ -30,6 +30,23 @@ struct PeerInfo<'a> {
     head: &'a str,
     focus: &'a str,
     files: &'a [String],
+    activity: String,
+    wake: &'a str,
+    children: Vec<ChildAgent<'a>>,
+}
+
+/// A sub-agent that acts as its peer.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChildAgent<'a> {
+    id: &'a str,
+    kind: &'a str,
+    focus: &'a str,
+}
+
+impl<'a> From<&'a proto::ChildAgent> for ChildAgent<'a> {
+    fn from(child: &'a proto::ChildAgent) -> Self {
+        Self { id: &child.id, kind: &child.kind, focus: &child.focus }
+    }
 }
 
 impl<'a> From<&'a proto::Peer> for Peer<'a> {
@@ -60,6 +77,9 @@ impl<'a> From<&'a proto::PeerInfo> for PeerInfo<'a> {
             head: &info.head,
             focus: &info.focus,
             files: &info.files,
+            activity: word(info.activity().as_str_name(), "PEER_ACTIVITY_"),
+            wake: &info.wake,
+            children: info.children.iter().map(ChildAgent::from).collect(),
         }
     }
 }

@@ -1,18 +1,19 @@
 //! Events as lines: when, where, who, what.
 
+mod peer;
+
 use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 use mesh_client::display::printable_line;
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
-    ContractChanged, DeleteCause, EventBatch, FileLocked, FileTouched, FileUnlocked, LeaveCause, LockMode,
-    LockQueued, LockReleaseAnswered, LockReleaseRequested, LockWaitEnded, MessageIntent, MessageSent, Peer,
-    PeerInfo, PeerLeft, PolicyChanged, PolicyKind, ReleaseAnswer, StateChanged, StateDeleted, TouchKind,
-    UnlockCause, WaitEndCause,
+    ContractChanged, DeleteCause, EventBatch, FileLocked, FileTouched, FileUnlocked, LockMode, LockQueued,
+    LockReleaseAnswered, LockReleaseRequested, LockWaitEnded, MessageIntent, MessageSent, PolicyChanged,
+    PolicyKind, ReleaseAnswer, StateChanged, StateDeleted, TouchKind, UnlockCause, WaitEndCause,
 };
 
-use super::{agent, policy, quoted, some_paths};
+use super::{policy, quoted, some_paths};
 use crate::output::{Paint, name_style};
 use crate::time::Clock;
 
@@ -58,20 +59,32 @@ impl EventLines {
         Self { paint, clock, with_scope, day, peers: BTreeMap::new() }
     }
 
-    /// The lines of a batch, one per event; none for a peer of which all that is shown is as it was.
+    /// The lines of a batch, mostly one per event; none for a peer of which all that is shown is as it was.
     pub(crate) fn batch(&mut self, batch: &EventBatch) -> String {
         let mut lines = String::new();
         for event in &batch.events {
-            let said = said(&batch.actor, event.event.as_ref());
-            if self.repeats(&batch.scope, event.event.as_ref(), &said) {
-                continue;
+            for said in self.news(batch, event.event.as_ref()) {
+                if lines.is_empty() {
+                    lines = self.day_change(batch);
+                }
+                lines.push_str(&self.line(batch, &said));
             }
-            if lines.is_empty() {
-                lines = self.day_change(batch);
-            }
-            lines.push_str(&self.line(batch, &said));
         }
         lines
+    }
+
+    /// What an event tells that was not shown yet; of a peer that changed, what is new in few words.
+    fn news<'a>(&mut self, batch: &'a EventBatch, event: Option<&'a Kind>) -> Vec<Said<'a>> {
+        let said = said(&batch.actor, event);
+        let Some(Kind::PeerUpdated(updated)) = event else {
+            let repeats = self.repeats(&batch.scope, event, &said);
+            return if repeats { Vec::new() } else { vec![said] };
+        };
+        let mut news = peer::news(updated);
+        if peer::describes_itself_anew(updated) && !self.repeats(&batch.scope, event, &said) {
+            news.push(said);
+        }
+        news
     }
 
     /// Whether a change of a peer tells nothing new, such as that of its lease.
@@ -141,9 +154,9 @@ pub(crate) fn resumed(revision: u64) -> String {
 
 fn said<'a>(actor: &'a str, event: Option<&'a Kind>) -> Said<'a> {
     match event {
-        Some(Kind::PeerJoined(event)) => peer_is(event.peer.as_ref(), "joined", AnsiColor::Green),
-        Some(Kind::PeerUpdated(event)) => peer_is(event.peer.as_ref(), "updated", AnsiColor::White),
-        Some(Kind::PeerLeft(event)) => peer_left(event),
+        Some(Kind::PeerJoined(event)) => peer::is(event.peer.as_ref(), "joined", AnsiColor::Green),
+        Some(Kind::PeerUpdated(event)) => peer::is(event.peer.as_ref(), "updated", AnsiColor::White),
+        Some(Kind::PeerLeft(event)) => peer::left(event),
         Some(Kind::StateChanged(event)) => state_changed(event),
         Some(Kind::StateDeleted(event)) => state_deleted(actor, event),
         Some(Kind::FileLocked(event)) => file_locked(actor, event),
@@ -163,28 +176,6 @@ fn said<'a>(actor: &'a str, event: Option<&'a Kind>) -> Said<'a> {
             what: vec!["an event that this version of meshctl does not know".to_owned()],
         },
     }
-}
-
-fn peer_is<'a>(peer: Option<&'a Peer>, verb: &'static str, color: AnsiColor) -> Said<'a> {
-    let what = peer.and_then(|peer| peer.info.as_ref()).map(doing).unwrap_or_default();
-    Said { who: peer.map_or("", |peer| &peer.name), verb, color, what }
-}
-
-fn doing(info: &PeerInfo) -> Vec<String> {
-    let branch =
-        if info.branch.is_empty() { String::new() } else { format!("on {}", printable_line(&info.branch)) };
-    let files = paths(&info.files);
-    vec![agent(info), branch, files, quoted(&info.focus)]
-}
-
-fn peer_left(event: &PeerLeft) -> Said<'_> {
-    let why = match event.cause() {
-        LeaveCause::Unspecified | LeaveCause::Left => "",
-        LeaveCause::Expired => "(its lease ran out)",
-        LeaveCause::Disconnected => "(its process is gone)",
-        LeaveCause::Replaced => "(it joined anew)",
-    };
-    Said { who: &event.name, verb: "left", color: AnsiColor::Red, what: vec![why.to_owned()] }
 }
 
 fn state_changed(event: &StateChanged) -> Said<'_> {

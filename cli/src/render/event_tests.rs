@@ -1,6 +1,9 @@
 //! What lines look like, above all for text that wants to look like something else.
 
-use mesh_client::proto::{Event, Lock, LockWaiter, PeerJoined, PeerUpdated, Policy, ReleaseRequest, Touch};
+use mesh_client::proto::{
+    ChildAgent, Event, LeaveCause, Lock, LockWaiter, Peer, PeerActivity, PeerInfo, PeerJoined, PeerLeft,
+    PeerUpdated, Policy, ReleaseRequest, Touch,
+};
 
 use super::*;
 
@@ -282,6 +285,14 @@ fn hostile_text_stays_inside_its_line() {
         files: texts(&[evil]),
         ..PeerInfo::default()
     };
+    let agent = ChildAgent { id: evil.to_owned(), kind: String::new(), focus: evil.to_owned() };
+    let children = PeerInfo { children: vec![agent], ..PeerInfo::default() };
+    let started = PeerUpdated {
+        peer: peer(evil, children),
+        changed: texts(&["children"]),
+        started_children: texts(&[evil]),
+        ended_children: Vec::new(),
+    };
     let message = MessageSent {
         from: evil.to_owned(),
         to: texts(&[evil]),
@@ -301,6 +312,7 @@ fn hostile_text_stays_inside_its_line() {
         Lock { path: evil.to_owned(), holder: evil.to_owned(), reason: evil.to_owned(), ..Lock::default() };
     let batches = [
         batch(evil, Kind::PeerJoined(PeerJoined { peer: peer(evil, info), resumed: false })),
+        batch(evil, Kind::PeerUpdated(started)),
         batch(evil, Kind::PeerLeft(PeerLeft { name: evil.to_owned(), ..PeerLeft::default() })),
         batch(evil, Kind::MessageSent(message)),
         batch(evil, Kind::StateChanged(state)),
@@ -408,5 +420,59 @@ fn a_change_that_shows_nothing_new_has_no_line() {
     12:03:44  amber-fox       joined      "refactor login"
     12:03:44  amber-fox       updated     "write docs"
     12:03:44  amber-fox       updated     "refactor login"
+    "#);
+}
+
+#[test]
+fn what_a_peer_begins_and_ends_is_told_in_few_words() {
+    let child = |id: &str, kind: &str, focus: &str| ChildAgent {
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        focus: focus.to_owned(),
+    };
+    let info = |activity: PeerActivity, children: &[ChildAgent]| PeerInfo {
+        agent_kind: "claude-code".to_owned(),
+        branch: "main".to_owned(),
+        focus: "refactor login".to_owned(),
+        activity: activity.into(),
+        children: children.to_vec(),
+        ..PeerInfo::default()
+    };
+    let updated = |changed: &[&str], info: PeerInfo| PeerUpdated {
+        peer: peer("amber-fox", info),
+        changed: texts(changed),
+        ..PeerUpdated::default()
+    };
+    let (working, idle) = (PeerActivity::Working, PeerActivity::Idle);
+    let one = child("a1", "explore", "where tokens expire");
+    let four = [one.clone(), child("a2", "plan", ""), child("a3", "", ""), child("a4", "explore", "")];
+    let changes = [
+        updated(&["activity"], info(idle, &[])),
+        updated(&["activity", "wake"], info(working, &[])),
+        updated(&["activity"], info(PeerActivity::Unspecified, &[])),
+        updated(&["lease_ttl", "wake", "head", "topics"], info(working, &[])),
+        PeerUpdated {
+            started_children: texts(&["a1"]),
+            ..updated(&["children"], info(working, std::slice::from_ref(&one)))
+        },
+        PeerUpdated {
+            started_children: texts(&["a1", "a2", "a3", "a4"]),
+            ..updated(&["children"], info(working, &four))
+        },
+        PeerUpdated {
+            ended_children: vec![one],
+            ..updated(&["activity", "children", "focus"], info(idle, &[]))
+        },
+        updated(&["focus"], info(idle, &[])),
+    ];
+    let batches: Vec<_> = changes.map(|change| batch("amber-fox", Kind::PeerUpdated(change))).into();
+    insta::assert_snapshot!(terminal(&batches), @r#"
+    12:03:44  amber-fox       is idle
+    12:03:44  amber-fox       is working
+    12:03:44  amber-fox       started     a sub-agent: explore  "where tokens expire"
+    12:03:44  amber-fox       started     4 sub-agents: explore, plan, a3 +1
+    12:03:44  amber-fox       is idle
+    12:03:44  amber-fox       ended       a sub-agent: explore  "where tokens expire"
+    12:03:44  amber-fox       updated     claude-code  on main  "refactor login"
     "#);
 }

@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
-    ContractChanged, DeleteCause, EventBatch, EventType, FileLocked, FileTouched, FileUnlocked, LeaveCause,
-    LockQueued, LockReleaseAnswered, LockReleaseRequested, LockWaitEnded, MessageSent, Peer, Policy,
-    PolicyKind, ReleaseAnswer, TouchKind, UnlockCause, WaitEndCause,
+    ChildAgent, ContractChanged, DeleteCause, EventBatch, EventType, FileLocked, FileTouched, FileUnlocked,
+    LeaveCause, LockQueued, LockReleaseAnswered, LockReleaseRequested, LockWaitEnded, MessageSent, Peer,
+    PeerUpdated, Policy, PolicyKind, ReleaseAnswer, TouchKind, UnlockCause, WaitEndCause,
 };
 
 use crate::args::Failure;
+use crate::presence::{activity, sub_agents};
 use crate::render::{age, quoted, word, words};
 
 /// Paths and names listed of one event.
@@ -36,10 +37,7 @@ fn what(event: &Kind, actor: &str) -> String {
             let peer = joined.peer.clone().unwrap_or_default();
             format!("peer_joined {}{}", peer.name, doing(&peer))
         }
-        Kind::PeerUpdated(updated) => {
-            let peer = updated.peer.clone().unwrap_or_default();
-            format!("peer_updated {}{}", peer.name, doing(&peer))
-        }
+        Kind::PeerUpdated(updated) => peer_updated(updated),
         Kind::PeerLeft(left) => format!("peer_left {} ({})", left.name, leave_cause(left.cause())),
         Kind::StateChanged(changed) => format!(
             "state_changed {} version {} by {}: {}",
@@ -66,6 +64,32 @@ fn what(event: &Kind, actor: &str) -> String {
         Kind::ContractChanged(changed) => contract_changed(changed),
         Kind::PolicyChanged(changed) => policy_changed(&changed.policy.clone().unwrap_or_default(), actor),
     }
+}
+
+/// What is new of a peer: the whole of what it does only if that changed, or an old broker does not tell.
+fn peer_updated(updated: &PeerUpdated) -> String {
+    let peer = updated.peer.clone().unwrap_or_default();
+    let info = peer.info.clone().unwrap_or_default();
+    let changed = |name: &str| updated.changed.iter().any(|changed| changed == name);
+    let mut news = Vec::new();
+    if changed("activity") {
+        news.extend(activity(info.activity()));
+    }
+    let is_new = |child: &ChildAgent| updated.started_children.contains(&child.id);
+    let started: Vec<_> = info.children.iter().filter(|child| is_new(child)).cloned().collect();
+    for (verb, children) in [("started", &started), ("ended", &updated.ended_children)] {
+        if !children.is_empty() {
+            news.push(format!("{verb} {}", words(&sub_agents(children), LISTED)));
+        }
+    }
+    let mut out = format!("peer_updated {}", peer.name);
+    if !news.is_empty() {
+        _ = write!(out, " {}", news.join(", "));
+    }
+    if news.is_empty() || changed("focus") || changed("branch") {
+        out.push_str(&doing(&peer));
+    }
+    out
 }
 
 /// The holder is that of the locks: the batch's actor is whoever made way.
@@ -219,7 +243,9 @@ pub(super) fn event_type(name: &str) -> Result<EventType, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_client::proto::{Event, Lock, LockWaiter, PolicyChanged, ReleaseRequest, Touch};
+    use mesh_client::proto::{
+        Event, Lock, LockWaiter, PeerActivity, PeerInfo, PolicyChanged, ReleaseRequest, Touch,
+    };
 
     use super::*;
 
@@ -258,6 +284,38 @@ mod tests {
 
     fn texts(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn of_a_peer_that_changed_the_news_is_told() {
+        let child =
+            |id: &str, kind: &str| ChildAgent { id: id.into(), kind: kind.into(), ..ChildAgent::default() };
+        let info = PeerInfo {
+            branch: "main".into(),
+            focus: "auth".into(),
+            activity: PeerActivity::Idle.into(),
+            children: vec![child("a1", "explore"), child("a2", "x\ny")],
+            ..PeerInfo::default()
+        };
+        let peer = Peer { name: "owl".into(), info: Some(info), ..Peer::default() };
+        let updated = |changed: &[&str], started: &[&str], ended: &[ChildAgent]| PeerUpdated {
+            peer: Some(peer.clone()),
+            changed: texts(changed),
+            started_children: texts(started),
+            ended_children: ended.to_vec(),
+        };
+        for (event, told) in [
+            (updated(&[], &[], &[]), " on main: \"auth\""),
+            (updated(&["focus"], &[], &[]), " on main: \"auth\""),
+            (updated(&["activity", "wake"], &[], &[]), " idle"),
+            (updated(&["activity", "focus"], &[], &[]), " idle on main: \"auth\""),
+            (
+                updated(&["children"], &["a1", "a2"], &[child("a3", "plan")]),
+                " started explore, \"x␊y\", ended plan",
+            ),
+        ] {
+            assert_eq!(what(&Kind::PeerUpdated(event), "owl"), format!("peer_updated owl{told}"));
+        }
     }
 
     #[test]

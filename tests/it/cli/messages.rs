@@ -1,6 +1,8 @@
 //! Talking: replies, receipts, topics, notes.
 
-use mesh_client::proto::{ListMessagesRequest, MessageIntent};
+use mesh_client::proto::{
+    ChildAgent, ListMessagesRequest, MessageIntent, PeerActivity, PeerInfo, ReportWakeRequest, WakeOutcome,
+};
 use mesh_tests::{Mesh, message, within};
 use serde_json::{Value, json};
 
@@ -71,6 +73,51 @@ async fn receipts_tell_who_has_read_it() {
     owl.ack(sent["revision"].as_u64().unwrap()).await.unwrap();
     let receipts = object(&mesh, &["receipts", id]);
     assert_eq!((&receipts["deliveries"][0]["status"], &receipts["read"]), (&json!("read"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_sender_is_told_who_is_at_work_and_who_was_woken() {
+    let mesh = Mesh::new();
+    let _broker = mesh.serve(&[]);
+    let owl = mesh.join_unattended("owl").await;
+    let child = ChildAgent { id: "a1".into(), kind: "explore".into(), focus: "the tests".into() };
+    let info = PeerInfo {
+        activity: PeerActivity::Idle.into(),
+        wake: "monitor".into(),
+        children: vec![child],
+        ..PeerInfo::default()
+    };
+    owl.update(info, &["activity", "wake", "children"]).await.unwrap();
+    let peer = &object(&mesh, &["who"])["peers"][0];
+    assert_eq!(peer["info"]["activity"], "idle");
+    assert_eq!(peer["info"]["children"], json!([{"id": "a1", "kind": "explore", "focus": "the tests"}]));
+    let who = mesh.run(&["who"]);
+    assert!(String::from_utf8_lossy(&who.stdout).contains("\n└ a1  explore"), "{who:?}");
+    let sent = mesh.run(&["send", "owl", "hello"]);
+    assert_eq!(String::from_utf8_lossy(&sent.stdout), "owl: queued, idle; will be woken (monitor)\n");
+
+    let sent = object(&mesh, &["send", "owl", "hello again"]);
+    let report = ReportWakeRequest {
+        via: "monitor".into(),
+        outcome: WakeOutcome::Taken.into(),
+        up_to_revision: sent["revision"].as_u64().unwrap(),
+        ..ReportWakeRequest::default()
+    };
+    owl.report_wake(report).await.unwrap();
+    let id = sent["message_id"].as_str().unwrap();
+    let told = &object(&mesh, &["receipts", id])["deliveries"][0];
+    assert_eq!((&told["wake_outcome"], &told["wake_via"]), (&json!("taken"), &json!("monitor")));
+    let told = mesh.run(&["receipts", id]);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(
+        told.contains("here, has not looked; woken via monitor") && told.contains("ago, taken"),
+        "{told}"
+    );
+    let tail = mesh.run(&["events", "--type", "peer_updated"]);
+    let tail = String::from_utf8_lossy(&tail.stdout);
+    let lines: Vec<_> =
+        tail.lines().filter_map(|line| line.split_once("owl")).map(|at| at.1.trim()).collect();
+    assert_eq!(lines[..2], ["is idle", "started     a sub-agent: explore  \"the tests\""], "{tail}");
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use mesh_client::ErrorReason;
-use mesh_client::proto::{AskRequest, DeliveryStatus, GetReceiptsRequest, MessageIntent, SendRequest};
-use mesh_tests::{Mesh, message, refused, seconds, within};
+use mesh_client::proto::{
+    AskRequest, DeliveryStatus, GetReceiptsRequest, MessageIntent, PeerActivity, PeerInfo, ReportWakeRequest,
+    SendRequest, WakeOutcome,
+};
+use mesh_client::{ErrorReason, Session};
+use mesh_tests::{Mesh, kill, message, refused, seconds, unattended, within};
 use tonic::Code;
 
 use super::{bodies, inbox};
@@ -34,6 +37,35 @@ async fn receipts_say_what_is_known_and_only_to_the_sender() {
     assert_eq!(statuses().await, (vec![DeliveryStatus::Read, DeliveryStatus::Offline], 1, 2));
     let refusal = refused(owl.receipts(request).await);
     assert_eq!((refusal.code, refusal.reason), (Code::NotFound, ErrorReason::MessageNotFound));
+}
+
+#[tokio::test]
+async fn what_was_reported_of_a_wake_is_forgotten_with_the_broker_and_the_mail_is_not() {
+    let mesh = Mesh::new();
+    let client = mesh.starting_client();
+    let fox = Session::join(&client, unattended("fox")).await.unwrap();
+    let owl = Session::join(&client, unattended("owl")).await.unwrap();
+    let idle =
+        PeerInfo { activity: PeerActivity::Idle.into(), wake: "monitor".into(), ..PeerInfo::default() };
+    owl.update(idle, &["activity", "wake"]).await.unwrap();
+    let sent = fox.send(message("owl", "hello")).await.unwrap();
+    assert_eq!(sent.deliveries[0].wake, "monitor");
+    let report = ReportWakeRequest {
+        via: "monitor".into(),
+        outcome: WakeOutcome::Failed.into(),
+        note: "nobody reads it".into(),
+        up_to_revision: sent.revision,
+    };
+    owl.report_wake(report).await.unwrap();
+    let told = async || {
+        let request = GetReceiptsRequest { message_id: sent.message_id.clone() };
+        let told = fox.receipts(request).await.unwrap().deliveries.remove(0);
+        (told.status(), told.activity(), told.wake_outcome(), told.wake_note)
+    };
+    let queued = |outcome, note: &str| (DeliveryStatus::Queued, PeerActivity::Idle, outcome, note.to_owned());
+    assert_eq!(told().await, queued(WakeOutcome::Failed, "nobody reads it"));
+    kill(mesh.broker_pid().unwrap());
+    assert_eq!(told().await, queued(WakeOutcome::Unspecified, ""));
 }
 
 #[tokio::test]

@@ -122,17 +122,17 @@ fn children(children: Vec<pb::ChildAgent>) -> Result<Vec<ChildAgent>, Rejection>
     let mut ids = BTreeSet::new();
     for child in &children {
         if child.id.is_empty() {
-            return Err(Rejection::invalid("info.children", "has one without an id"));
+            return Err(Rejection::invalid("info.children.id", "is empty"));
         }
         if !ids.insert(child.id.as_str()) {
-            return Err(Rejection::invalid("info.children", "has two with the same id"));
+            return Err(Rejection::invalid("info.children.id", "is that of another one too"));
         }
     }
     let child = |child: pb::ChildAgent| {
         Ok(ChildAgent {
-            id: text("info.children", child.id, limits::CHILD_ID_BYTES)?,
-            kind: text("info.children", child.kind, limits::SHORT_TEXT_BYTES)?,
-            focus: text("info.children", child.focus, limits::SENTENCE_BYTES)?,
+            id: text("info.children.id", child.id, limits::CHILD_ID_BYTES)?,
+            kind: text("info.children.kind", child.kind, limits::SHORT_TEXT_BYTES)?,
+            focus: text("info.children.focus", child.focus, limits::SENTENCE_BYTES)?,
         })
     };
     children.into_iter().map(child).collect()

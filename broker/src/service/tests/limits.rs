@@ -12,6 +12,8 @@ async fn a_join_is_bounded() {
     let good = || pb::JoinRequest { scope: SCOPE.into(), ..Default::default() };
     let info = |info| pb::JoinRequest { info: Some(info), ..good() };
     let it = pb::PeerInfo::default;
+    let child = |id: &str| pb::ChildAgent { id: id.into(), ..Default::default() };
+    let children = |children| info(pb::PeerInfo { children, ..it() });
     let table = [
         ("scope", pb::JoinRequest { scope: String::new(), ..good() }),
         ("scope", pb::JoinRequest { scope: long(257), ..good() }),
@@ -34,6 +36,17 @@ async fn a_join_is_bounded() {
         ("info.focus", info(pb::PeerInfo { focus: "a\u{1b}[2J".into(), ..it() })),
         ("info.files", info(pb::PeerInfo { files: vec!["a".into(); 101], ..it() })),
         ("info.files", info(pb::PeerInfo { files: vec!["../a".into()], ..it() })),
+        ("info.activity", info(pb::PeerInfo { activity: 3, ..it() })),
+        ("info.wake", info(pb::PeerInfo { wake: long(33), ..it() })),
+        ("info.wake", info(pb::PeerInfo { wake: "a\tb".into(), ..it() })),
+        ("info.children", children((0..33).map(|n| child(&n.to_string())).collect())),
+        ("info.children.id", children(vec![child("")])),
+        ("info.children.id", children(vec![child(&long(129))])),
+        ("info.children.id", children(vec![child("a\u{7}")])),
+        ("info.children.id", children(vec![child("a"), child("b"), child("a")])),
+        ("info.children.kind", children(vec![pb::ChildAgent { kind: long(65), ..child("a") }])),
+        ("info.children.focus", children(vec![pb::ChildAgent { focus: long(513), ..child("a") }])),
+        ("info.children.focus", children(vec![pb::ChildAgent { focus: "a\nb".into(), ..child("a") }])),
     ];
     for (named, request) in table {
         assert_eq!(field(broker.nobody().peers().join(request).await), named);
@@ -44,6 +57,11 @@ async fn a_join_is_bounded() {
         worktree: long(4_096),
         focus: long(512),
         files: (0..100).map(|n| format!("{}/{n:03}", long(1_020))).collect(),
+        activity: 2,
+        wake: long(32),
+        children: (100..132)
+            .map(|n| pb::ChildAgent { id: format!("{}{n}", long(125)), kind: long(64), focus: long(512) })
+            .collect(),
         ..it()
     };
     let full = pb::JoinRequest {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use mesh_core::command::{Command, Update};
+use mesh_core::event::{Event, PeerField};
 use mesh_core::id::SessionId;
+use mesh_core::record::Activity;
 use mesh_core::revision::Revision;
 use uuid::Uuid;
 
@@ -19,10 +22,13 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
+/// As [`GOLDEN_V1`], of format 2.
+const GOLDEN_V2: &str = include_str!("../../records/golden_v2.txt");
+
 /// The first example of what is under each key.
-fn records_of_format_1() -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn records(golden: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
-    for line in GOLDEN_V1.lines() {
+    for line in golden.lines() {
         let (key, value) = line.split_once(": ").unwrap().1.split_once(" = ").unwrap();
         records.entry(bytes(key)).or_insert_with(|| bytes(value));
     }
@@ -48,7 +54,7 @@ fn stop(started: Started) {
 async fn a_store_of_format_1_goes_on_in_the_present_format() {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("store");
-    SledStore::leave_format_1(&dir, records_of_format_1());
+    SledStore::leave_of_format(1, &dir, records(GOLDEN_V1));
     let session = SessionId(Uuid::from_u128(1));
 
     let (started, format) = start(&dir);
@@ -76,5 +82,43 @@ async fn a_store_of_format_1_goes_on_in_the_present_format() {
         let head = state.heads(Some(&scope)).next().unwrap();
         assert_eq!((head.last_revision, head.sequence.0), (Revision(305), 41), "sequences have no gap");
     }
+    stop(started);
+}
+
+#[tokio::test]
+async fn a_store_of_format_2_goes_on_with_its_history() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("store");
+    SledStore::leave_of_format(2, &dir, records(GOLDEN_V2));
+    let session = SessionId(Uuid::from_u128(1));
+    let peer = |started: &Started| started.view.read().peers.live(session).unwrap().clone();
+
+    let (started, format) = start(&dir);
+    assert_eq!(format, STORE_FORMAT, "before anything new is written");
+    assert_eq!((peer(&started).name.clone(), peer(&started).info.wake.as_str()), (name("amber-fox"), ""));
+    let topics: Vec<_> = peer(&started).topics.keys().map(ToString::to_string).collect();
+    assert_eq!(topics, ["#deploys"]);
+    assert_eq!(started.events.oldest(), Revision(304), "what happened before is still told");
+    let update = Update { activity: Some(Activity::Idle), wake: Some("monitor".into()), ..Update::default() };
+    started.handle.submit(by(session, Command::Update(update))).await.unwrap();
+    stop(started);
+
+    let (started, _) = start(&dir);
+    assert_eq!(
+        (peer(&started).info.activity, peer(&started).info.wake.as_str()),
+        (Activity::Idle, "monitor")
+    );
+    let mut history = started.events.subscribe(Revision(304));
+    let told = history.next().await.unwrap();
+    assert!(
+        matches!(&told[0].events[..], [Event::PeerJoined { peer, resumed: true }]
+            if peer.name == name("amber-fox") && peer.info.children.is_empty()),
+        "{told:?}"
+    );
+    let mut events = told.iter().flat_map(|log| &log.events);
+    let changed = events.find_map(|event| {
+        if let Event::PeerUpdated { changed, .. } = event { Some(&changed.fields) } else { None }
+    });
+    assert_eq!(changed, Some(&vec![PeerField::Activity, PeerField::Wake]), "{told:?}");
     stop(started);
 }

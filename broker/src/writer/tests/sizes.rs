@@ -6,7 +6,7 @@ use mesh_core::event::LeaveCause;
 use mesh_core::id::{EntryKey, MessageId, PeerName, ResumeKey, ScopeId, SessionId};
 use mesh_core::limits;
 use mesh_core::outcome::Outcome;
-use mesh_core::record::{Intent, LockMode, PeerInfo, Recipients};
+use mesh_core::record::{Activity, ChildAgent, Intent, LockMode, PeerInfo, Recipients};
 use mesh_core::target::Target;
 use mesh_core::time::Millis;
 use uuid::Uuid;
@@ -48,7 +48,19 @@ fn info() -> PeerInfo {
         head: fill("", limits::SHORT_TEXT_BYTES),
         focus: fill("", limits::SENTENCE_BYTES),
         files: paths(limits::PEER_FILES),
+        activity: Activity::Idle,
+        wake: fill("", limits::WAKE_BYTES),
+        children: children("first"),
     }
+}
+
+fn children(start: &str) -> Vec<ChildAgent> {
+    let child = |n| ChildAgent {
+        id: fill(&format!("{start}{n}-"), limits::CHILD_ID_BYTES),
+        kind: fill("", limits::SHORT_TEXT_BYTES),
+        focus: fill("", limits::SENTENCE_BYTES),
+    };
+    (0..limits::CHILDREN).map(child).collect()
 }
 
 /// A bench that gives every request a long id and notes what it costs.
@@ -143,6 +155,9 @@ fn peers_that_say_all_they_may_join_update_move_and_leave() {
     let update = Update { files: Some(Vec::new()), ..Update::default() };
     scales.ask("update", by(second, Command::Update(update)));
     let update = Update { files: Some(paths(limits::PEER_FILES)), ..Update::default() };
+    scales.ask("update", by(second, Command::Update(update)));
+    // All its sub-agents end, and as many others start.
+    let update = Update { children: Some(children("other")), ..Update::default() };
     scales.ask("update", by(second, Command::Update(update)));
     scales.ask("leave", by(second, Command::Leave));
     // The first peer's conversation takes the second one's name.

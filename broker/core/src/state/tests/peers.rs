@@ -135,7 +135,7 @@ fn an_update_tells_what_it_changed() {
             fields(&[Field::Focus]),
         ),
         (Update { ttl: Some(Millis::minutes(1)), ..nothing() }, fields(&[Field::LeaseTtl])),
-        (children(&[one.clone(), two.clone()]), (vec![Field::Children], vec!["1", "2"], vec![])),
+        (children(&[one, two.clone()]), (vec![Field::Children], vec!["1", "2"], vec![])),
         (children(&[child("1", "x"), two.clone()]), fields(&[Field::Children])),
         (children(&[child("3", ""), two]), (vec![Field::Children], vec!["3"], vec![child("1", "x")])),
         (children(&[]), (vec![Field::Children], vec![], vec![child("3", ""), child("2", "")])),
