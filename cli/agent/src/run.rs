@@ -99,7 +99,9 @@ fn on_a_thread(
 
 /// The reply, or what is said when there can be none.
 async fn within(desk: &Desk) -> Reply {
-    let limit = if is_there(desk.client.config()) { PATIENCE } else { AWAY };
+    // Nobody waits for anything yet when a session starts, and it is what mostly starts the broker.
+    let may_take_its_time = matches!(desk.call.event, Event::SessionStart(_));
+    let limit = if may_take_its_time || is_there(desk.client.config()) { PATIENCE } else { AWAY };
     let problem = match tokio::time::timeout(limit, reply(desk)).await {
         Ok(Ok(reply)) => {
             let back = desk.note_back();
