@@ -40,9 +40,7 @@ pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Conf
         return 0;
     }
     let work = match event.and_then(wake::Way::parse) {
-        Some(way) => {
-            Work::Wait { host, way, session: host.parse(None, &payload, &var).ok().map(|call| call.session) }
-        }
+        Some(way) => Work::Wait { host, way, session: session_named(&payload) },
         None => match host.parse(event, &payload, &var) {
             Ok(call) if call.event == Event::Other => {
                 return leave(&call.host.shape(&call, &Reply::default()));
@@ -61,6 +59,17 @@ pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Conf
             leave(&host.silence())
         }
     }
+}
+
+/// The session that a waiting process is for. What starts one is not always an event of the host.
+fn session_named(payload: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(alias = "sessionId", alias = "sessionID", alias = "conversation_id")]
+        session_id: String,
+    }
+    let named: Named = serde_json::from_slice(payload).ok()?;
+    Some(named.session_id).filter(|session| !session.is_empty())
 }
 
 /// What there is to do.
@@ -86,10 +95,7 @@ fn on_a_thread(
                 let reply = within(&desk).await;
                 Ok(desk.call.host.shape(&desk.call, &reply))
             }
-            Work::Wait { host, way, session } => {
-                let session = session.filter(|session| !session.is_empty());
-                wake::wait(host, way, session, config, var).await
-            }
+            Work::Wait { host, way, session } => wake::wait(host, way, session, config, var).await,
         }
     });
     // What is still being tried has no one to tell.
