@@ -12,6 +12,13 @@ use crate::meshctl;
 /// Any key will do; its end is what the configuration approves, so that no dialog asks.
 const KEY: &str = "sk-ant-api03-key-of-a-test-0000000000";
 
+/// What it does on its own account, and not here.
+const SWITCHES: [&str; 3] = [
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+    "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL",
+    "DISABLE_AUTOUPDATER",
+];
+
 /// What it may do without asking: everything the tests script.
 const ALLOWED: [&str; 9] =
     ["Bash", "Edit", "Write", "Read", "NotebookEdit", "Agent", "Task", "ToolSearch", "mcp__mesh"];
@@ -70,7 +77,7 @@ impl<'a> Claude<'a> {
             .args(["mcp", "add", "--scope", "user", "mesh", "--env", &home, "--"])
             .arg(meshctl())
             .arg("mcp");
-        let _ = Finished::of(command).ok();
+        Finished::of(command).ok();
     }
 
     /// Runs one of its other commands, such as `mcp list`.
@@ -122,7 +129,9 @@ impl<'a> Claude<'a> {
     fn command(&self) -> Command {
         let mut command = self.desk.command(agent("claude"));
         command.current_dir(&self.dir);
-        command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("DISABLE_AUTOUPDATER", "1");
+        for switch in SWITCHES {
+            command.env(switch, "1");
+        }
         command
     }
 }

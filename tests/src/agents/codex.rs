@@ -92,7 +92,7 @@ impl<'a> Codex<'a> {
         let home = format!("MESH_HOME={}", self.desk.mesh().path().display());
         let mut command = self.command();
         command.args(["mcp", "add", "mesh", "--env", &home, "--"]).arg(meshctl()).arg("mcp");
-        let _ = Finished::of(command).ok();
+        Finished::of(command).ok();
     }
 
     /// Runs one of its other commands, such as `mcp list` or `queue`.

@@ -120,6 +120,11 @@ impl Desk {
             ("LANG", "C.UTF-8".into()),
             ("SHELL", "/bin/bash".into()),
             ("USER", "tester".into()),
+            // Whatever an agent would fetch from elsewhere fails at once.
+            ("HTTP_PROXY", "http://127.0.0.1:9".into()),
+            ("HTTPS_PROXY", "http://127.0.0.1:9".into()),
+            ("NO_PROXY", "127.0.0.1,localhost".into()),
+            ("GIT_ALLOW_PROTOCOL", "file".into()),
         ]
     }
 

@@ -129,7 +129,6 @@ impl Finished {
 
     /// Itself, if it ended well.
     #[track_caller]
-    #[must_use]
     pub fn ok(self) -> Self {
         assert!(
             self.code == Some(0),
