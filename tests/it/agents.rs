@@ -4,6 +4,8 @@
 
 mod claude;
 mod codex;
+mod gemini;
+mod opencode;
 
 /// The answer of `mesh_who` to one who is alone.
 fn is_alone(who: &str) -> bool {

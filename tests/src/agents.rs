@@ -7,6 +7,8 @@
 mod claude;
 mod codex;
 mod desk;
+mod gemini;
+mod opencode;
 mod running;
 mod terminal;
 
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub use claude::Claude;
 pub use codex::{Codex, PLAIN, SCRIPTING};
 pub use desk::Desk;
+pub use gemini::Gemini;
+pub use opencode::Opencode;
 pub use running::{Finished, Running};
 pub use terminal::Terminal;
 

@@ -8,10 +8,12 @@ use crate::request::Purpose;
 use crate::turn::{Block, Turn};
 
 pub(super) fn origin(headers: &HeaderMap, body: &Value) -> Origin {
+    let (own, parent) = (header(headers, "x-session-id"), header(headers, "x-parent-session-id"));
+    let (session, subagent) = if parent.is_empty() { (own, None) } else { (parent, Some(own.to_owned())) };
     Origin {
         purpose: if has_tools(body) { Purpose::Turn } else { Purpose::Background },
-        session: header(headers, "x-session-id").to_owned(),
-        subagent: None,
+        session: session.to_owned(),
+        subagent,
     }
 }
 
