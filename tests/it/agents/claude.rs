@@ -4,7 +4,7 @@ use mesh_mock::{Model, Purpose, Turn};
 use mesh_tests::agents::{Claude, Desk};
 use serde_json::json;
 
-use super::is_alone;
+use super::{Parents, context, is_alone, refusal};
 
 #[tokio::test]
 async fn the_model_sees_what_its_tools_did() {
@@ -82,7 +82,7 @@ async fn what_a_hook_waits_for_wakes_an_idle_session() {
     let mail = desk.tmp().join("mail");
     // A fifo: the hook waits for what is written to it, without polling.
     let wait = format!("test -p {0} || mkfifo {0}; cat {0} >&2; exit 2", mail.display());
-    claude.hook("SessionStart", &json!({"type": "command", "command": wait, "asyncRewake": true}));
+    claude.hook("SessionStart", "", &json!({"type": "command", "command": wait, "asyncRewake": true}));
     let terminal = claude.terminal(&model, &[]).await;
 
     let write = tokio::task::spawn_blocking(move || {
@@ -114,4 +114,55 @@ async fn sub_agents_and_their_session_are_told_apart() {
     assert_eq!(children.len(), 2);
     assert!(children[1].last_result().contains("two"));
     assert!(requests.iter().all(|request| request.session == requests[0].session));
+}
+
+#[tokio::test]
+async fn what_hooks_say_reaches_the_model_once() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let claude = Claude::new(&desk);
+    let said = ["At the start.", "With the prompt.", "Before the tool.", "After the tool."];
+    for (event, text) in
+        ["SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse"].into_iter().zip(said)
+    {
+        let answer = desk.answering(&context(event, text));
+        claude.hook(event, "", &json!({"type": "command", "command": answer}));
+    }
+    model.script([Turn::call("Read", json!({"file_path": desk.path("a.txt")})), Turn::say("Read.")]);
+    claude.print(&model, "Read a.txt.", &[]).finish().await.ok();
+    let requests = model.requests();
+    let counts = |request: usize| said.map(|text| requests[request].count(text));
+    assert_eq!((counts(0), counts(1)), ([1, 1, 0, 0], [1, 1, 1, 1]));
+}
+
+#[tokio::test]
+async fn a_hook_can_refuse_an_edit() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let claude = Claude::new(&desk);
+    let answer = desk.answering(&refusal("Fox has it."));
+    claude.hook("PreToolUse", "Edit|Write", &json!({"type": "command", "command": answer}));
+    model.script([
+        Turn::call("Read", json!({"file_path": desk.path("a.txt")})),
+        Turn::call(
+            "Edit",
+            json!({"file_path": desk.path("a.txt"), "old_string": "one", "new_string": "uno"}),
+        ),
+        Turn::say("Refused."),
+    ]);
+    claude.print(&model, "Change a.txt.", &[]).finish().await.ok();
+    assert_eq!(desk.read("a.txt"), "one\ntwo\n");
+    assert_eq!(model.requests()[2].last_result(), "PreToolUse:Edit hook error: Fox has it.");
+}
+
+#[tokio::test]
+async fn hooks_and_the_mcp_server_have_one_parent() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let claude = Claude::new(&desk);
+    let parents = Parents::new(&desk);
+    claude.add_mcp_as(&parents.server());
+    claude.hook("PreToolUse", "mcp__.*", &json!({"type": "command", "command": parents.hook()}));
+    model.script([Turn::call("mcp__mesh__mesh_who", json!({})), Turn::say("Alone.")]);
+    let session = claude.print(&model, "Who is here?", &[]);
+    let pid = session.pid();
+    session.finish().await.ok();
+    assert_eq!(parents.read(), (pid, pid));
 }

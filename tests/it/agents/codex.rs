@@ -4,7 +4,7 @@ use mesh_mock::{Model, Turn};
 use mesh_tests::agents::{Codex, Desk, SCRIPTING};
 use serde_json::json;
 
-use super::is_alone;
+use super::{Parents, context, is_alone, refusal};
 
 const PATCH: &str = "*** Begin Patch\n*** Update File: a.txt\n@@\n-one\n+uno\n two\n*** End Patch\n";
 
@@ -70,4 +70,46 @@ async fn what_is_queued_wakes_an_idle_session() {
     terminal.enter("/quit").await;
     assert_eq!(terminal.ended().await, Some(0));
     assert_eq!(desk.processes(), []);
+}
+
+#[tokio::test]
+async fn what_hooks_say_reaches_the_model_once() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let codex = Codex::new(&desk);
+    let said = ["At the start.", "With the prompt.", "Before the tool.", "After the tool."];
+    for (event, text) in
+        ["SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse"].into_iter().zip(said)
+    {
+        codex.hook(event, "", &desk.answering(&context(event, text)));
+    }
+    model.script([Turn::call("exec_command", json!({"cmd": "cat a.txt"})), Turn::say("Read.")]);
+    codex.exec(&model, "Read a.txt.", &[]).finish().await.ok();
+    let requests = model.requests();
+    let counts = |request: usize| said.map(|text| requests[request].count(text));
+    assert_eq!((counts(0), counts(1)), ([1, 1, 0, 0], [1, 1, 1, 1]));
+}
+
+#[tokio::test]
+async fn a_hook_can_refuse_an_edit() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let codex = Codex::new(&desk);
+    codex.hook("PreToolUse", "apply_patch", &desk.answering(&refusal("Fox has it.")));
+    model.script([Turn::call("apply_patch", json!(PATCH)), Turn::say("Refused.")]);
+    codex.exec(&model, "Change a.txt.", &[]).finish().await.ok();
+    assert_eq!(desk.read("a.txt"), "one\ntwo\n");
+    assert!(model.requests()[1].last_result().contains("blocked by PreToolUse hook: Fox has it."));
+}
+
+#[tokio::test]
+async fn hooks_and_the_mcp_server_have_one_parent() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let codex = Codex::new(&desk);
+    let parents = Parents::new(&desk);
+    codex.add_mcp_as(&parents.server());
+    codex.hook("PreToolUse", "mcp__.*", &parents.hook());
+    model.script([Turn::call("mcp__mesh__mesh_who", json!({})), Turn::say("Alone.")]);
+    let session = codex.exec(&model, "Who is here?", &[]);
+    let pid = session.pid();
+    session.finish().await.ok();
+    assert_eq!(parents.read(), (pid, pid));
 }

@@ -4,7 +4,7 @@ use mesh_mock::{Model, Turn};
 use mesh_tests::agents::{Desk, Gemini};
 use serde_json::json;
 
-use super::is_alone;
+use super::{Parents, context, is_alone};
 
 #[tokio::test]
 async fn the_model_sees_what_its_tools_did() {
@@ -42,4 +42,41 @@ async fn the_mcp_server_is_connected_and_answers_the_model() {
     gemini.print(&model, "Who is here?", &[]).finish().await.ok();
     let who = model.requests()[1].last_result();
     assert!(is_alone(&who), "{who}");
+}
+
+#[tokio::test]
+async fn what_hooks_say_reaches_the_model_once_and_a_refusal_holds() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let gemini = Gemini::new(&desk);
+    let said = ["At the start.", "With the prompt.", "After the tool."];
+    for (event, text) in ["SessionStart", "BeforeAgent", "AfterTool"].into_iter().zip(said) {
+        gemini.hook(event, "", &desk.answering(&context(event, text)));
+    }
+    let refusal = json!({"decision": "deny", "reason": "Fox has it."});
+    gemini.hook("BeforeTool", "write_file", &desk.answering(&refusal));
+    model.script([
+        Turn::call("read_file", json!({"file_path": "a.txt"})),
+        Turn::call("write_file", json!({"file_path": desk.path("a.txt"), "content": ""})),
+        Turn::say("Refused."),
+    ]);
+    gemini.print(&model, "Empty a.txt.", &[]).finish().await.ok();
+    assert_eq!(desk.read("a.txt"), "one\ntwo\n");
+    let requests = model.requests();
+    let counts = |request: usize| said.map(|text| requests[request].count(text));
+    assert_eq!((counts(0), counts(1)), ([1, 1, 0], [1, 1, 1]));
+    assert_eq!(requests[2].last_result(), "Tool execution blocked: Fox has it.");
+}
+
+#[tokio::test]
+async fn hooks_and_the_mcp_server_have_one_parent() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let gemini = Gemini::new(&desk);
+    let parents = Parents::new(&desk);
+    gemini.add_mcp_as(&parents.server());
+    gemini.hook("BeforeTool", "mcp_.*", &parents.hook());
+    model.script([Turn::call("mcp_mesh_mesh_who", json!({})), Turn::say("Alone.")]);
+    let session = gemini.print(&model, "Who is here?", &[]);
+    let pid = session.pid();
+    session.finish().await.ok();
+    assert_eq!(parents.read(), (pid, pid));
 }

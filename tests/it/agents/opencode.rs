@@ -42,6 +42,37 @@ async fn the_mcp_server_is_connected_and_answers_the_model() {
     assert!(is_alone(&who), "{who}");
 }
 
+/// A plugin that speaks up at each occasion, and refuses to edit.
+const SPEAKER: &str = r#"
+export const Speaker = async () => ({
+  "chat.message": async ({ sessionID }, { message, parts }) => {
+    parts.push({ id: "prt_" + Date.now(), sessionID, messageID: message.id, type: "text", text: "With the prompt.", synthetic: true })
+  },
+  "tool.execute.before": async ({ tool }) => { if (tool === "edit") throw new Error("Fox has it.") },
+  "tool.execute.after": async (_, output) => { output.output += "\nAfter the tool." },
+})
+"#;
+
+#[tokio::test]
+async fn what_a_plugin_says_reaches_the_model_once_and_a_refusal_holds() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let opencode = Opencode::new(&desk);
+    opencode.plugin("speaker.js", SPEAKER);
+    let path = desk.path("a.txt");
+    model.script([
+        Turn::call("read", json!({"filePath": path})),
+        Turn::call("edit", json!({"filePath": path, "oldString": "one", "newString": "uno"})),
+        Turn::say("Refused."),
+    ]);
+    opencode.print(&model, "Change a.txt.", &[]).finish().await.ok();
+    assert_eq!(desk.read("a.txt"), "one\ntwo\n");
+    let requests: Vec<_> = model.requests().into_iter().filter(|request| request.is_main()).collect();
+    let counts =
+        |request: usize| ["With the prompt.", "After the tool."].map(|text| requests[request].count(text));
+    assert_eq!((counts(0), counts(1)), ([1, 0], [1, 1]));
+    assert_eq!(requests[2].last_result(), "Fox has it.");
+}
+
 /// A plugin that asks the session what is written to a fifo.
 const WAKER: &str = r#"
 import { readFile } from "node:fs/promises"

@@ -115,12 +115,19 @@ impl Request {
     }
 }
 
-/// Collects all strings within a value, in order.
+/// Fields that say what a part is, and are no text of it.
+const STRUCTURE: [&str; 7] =
+    ["cache_control", "call_id", "id", "role", "tool_call_id", "tool_use_id", "type"];
+
+/// Collects the texts within a value, in order.
 fn leaves<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => texts.push(text),
         Value::Array(items) => items.iter().for_each(|item| leaves(item, texts)),
-        Value::Object(fields) => fields.values().for_each(|field| leaves(field, texts)),
+        Value::Object(fields) => {
+            let shown = fields.iter().filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
+            shown.for_each(|(_, field)| leaves(field, texts));
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -58,25 +58,24 @@ impl<'a> Claude<'a> {
         edit(&self.desk.home().join(".claude/settings.json"), |settings| settings[key] = value.clone());
     }
 
-    /// Runs a hook for an event, beside those that are there.
-    pub fn hook(&self, event: &str, hook: &Value) {
+    /// Runs a hook for an event, beside those that are there; of tools' events only for tools that match, unless the
+    /// matcher is empty.
+    pub fn hook(&self, event: &str, matcher: &str, hook: &Value) {
         edit(&self.desk.home().join(".claude/settings.json"), |settings| {
-            let hooks = &mut settings["hooks"][event];
-            if hooks.is_null() {
-                *hooks = json!([]);
-            }
-            hooks.as_array_mut().expect("a list of hooks").push(json!({"hooks": [hook]}));
+            push_hook(settings, event, matcher, hook);
         });
     }
 
     /// Registers the MCP server of the mesh for the user, with its own command.
     pub fn add_mcp(&self) {
+        self.add_mcp_as(&[&meshctl().to_string_lossy(), "mcp"]);
+    }
+
+    /// Registers any command as the MCP server of the mesh.
+    pub fn add_mcp_as(&self, server: &[&str]) {
         let home = format!("MESH_HOME={}", self.desk.mesh().path().display());
         let mut command = self.command();
-        command
-            .args(["mcp", "add", "--scope", "user", "mesh", "--env", &home, "--"])
-            .arg(meshctl())
-            .arg("mcp");
+        command.args(["mcp", "add", "--scope", "user", "mesh", "--env", &home, "--"]).args(server);
         Finished::of(command).ok();
     }
 
@@ -134,6 +133,15 @@ impl<'a> Claude<'a> {
         }
         command
     }
+}
+
+/// Adds a hook to a file of them, in the form that Claude Code has made common.
+pub(super) fn push_hook(file: &mut Value, event: &str, matcher: &str, hook: &Value) {
+    let hooks = &mut file["hooks"][event];
+    if hooks.is_null() {
+        *hooks = json!([]);
+    }
+    hooks.as_array_mut().expect("a list of hooks").push(json!({"matcher": matcher, "hooks": [hook]}));
 }
 
 /// Changes a JSON file, which need not exist.

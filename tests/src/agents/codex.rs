@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mesh_mock::Model;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::claude::edit;
+use super::claude::{edit, push_hook};
 use super::{Desk, Finished, Running, Terminal, agent};
 use crate::meshctl;
 
@@ -75,23 +75,24 @@ impl<'a> Codex<'a> {
         Self { desk, dir: dir.to_path_buf() }
     }
 
-    /// Runs a command for an event, beside those that are there.
-    pub fn hook(&self, event: &str, command: &str) {
+    /// Runs a command for an event, beside those that are there; of tools' events only for tools that match, unless the
+    /// matcher is empty.
+    pub fn hook(&self, event: &str, matcher: &str, command: &str) {
         edit(&self.desk.home().join(".codex/hooks.json"), |file| {
-            let hooks: &mut Value = &mut file["hooks"][event];
-            if hooks.is_null() {
-                *hooks = json!([]);
-            }
-            let hook = json!({"hooks": [{"type": "command", "command": command}]});
-            hooks.as_array_mut().expect("a list of hooks").push(hook);
+            push_hook(file, event, matcher, &json!({"type": "command", "command": command}));
         });
     }
 
     /// Registers the MCP server of the mesh for the user, with its own command.
     pub fn add_mcp(&self) {
+        self.add_mcp_as(&[&meshctl().to_string_lossy(), "mcp"]);
+    }
+
+    /// Registers any command as the MCP server of the mesh.
+    pub fn add_mcp_as(&self, server: &[&str]) {
         let home = format!("MESH_HOME={}", self.desk.mesh().path().display());
         let mut command = self.command();
-        command.args(["mcp", "add", "mesh", "--env", &home, "--"]).arg(meshctl()).arg("mcp");
+        command.args(["mcp", "add", "mesh", "--env", &home, "--"]).args(server);
         Finished::of(command).ok();
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Terminal;
@@ -73,6 +74,15 @@ impl Desk {
     #[must_use]
     pub fn read(&self, file: &str) -> String {
         std::fs::read_to_string(self.project().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// A command line of a hook that answers with a value, whatever it is told.
+    #[must_use]
+    pub fn answering(&self, answer: &Value) -> String {
+        let (_, path) =
+            tempfile::NamedTempFile::new_in(self.tmp()).and_then(|file| Ok(file.keep()?)).expect("a file");
+        std::fs::write(&path, answer.to_string()).expect("a file");
+        format!("cat {}", path.display())
     }
 
     /// Runs git in the project.

@@ -6,7 +6,7 @@ use std::process::Command;
 use mesh_mock::Model;
 use serde_json::{Value, json};
 
-use super::claude::edit;
+use super::claude::{edit, push_hook};
 use super::{Desk, Finished, Running, Terminal, agent};
 use crate::meshctl;
 
@@ -46,22 +46,23 @@ impl<'a> Gemini<'a> {
         edit(&self.desk.home().join(".gemini/settings.json"), |settings| settings[key] = value.clone());
     }
 
-    /// Runs a command for an event, beside those that are there.
-    pub fn hook(&self, event: &str, command: &str) {
-        edit(&self.desk.home().join(".gemini/settings.json"), |settings| {
-            let hooks = &mut settings["hooks"][event];
-            if hooks.is_null() {
-                *hooks = json!([]);
-            }
-            let hook = json!({"hooks": [{"type": "command", "command": command}]});
-            hooks.as_array_mut().expect("a list of hooks").push(hook);
+    /// Runs a command for an event, beside those that are there; of tools' events only for tools that match, unless the
+    /// matcher is empty.
+    pub fn hook(&self, event: &str, matcher: &str, command: &str) {
+        edit(&self.desk.home().join(".gemini/settings.json"), |file| {
+            push_hook(file, event, matcher, &json!({"type": "command", "command": command}));
         });
     }
 
     /// Registers the MCP server of the mesh for the user.
     pub fn add_mcp(&self) {
+        self.add_mcp_as(&[&meshctl().to_string_lossy(), "mcp"]);
+    }
+
+    /// Registers any command as the MCP server of the mesh.
+    pub fn add_mcp_as(&self, server: &[&str]) {
         let environment = json!({"MESH_HOME": self.desk.mesh().path()});
-        let server = json!({"command": meshctl(), "args": ["mcp"], "env": environment, "trust": true});
+        let server = json!({"command": server[0], "args": server[1..], "env": environment, "trust": true});
         self.set("mcpServers", &json!({"mesh": server}));
     }
 
