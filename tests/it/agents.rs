@@ -12,6 +12,7 @@ mod claude;
 mod codex;
 mod gemini;
 mod opencode;
+mod together;
 
 /// The answer of `mesh_who` to one who is alone.
 fn is_alone(who: &str) -> bool {

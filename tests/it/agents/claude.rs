@@ -101,6 +101,30 @@ async fn what_a_hook_waits_for_wakes_an_idle_session() {
 }
 
 #[tokio::test]
+async fn a_line_of_a_plugins_monitor_wakes_an_idle_session() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let news = desk.tmp().join("news");
+    assert!(desk.command("mkfifo").arg(&news).status().unwrap().success());
+    let plugin = desk.home().join("plugin");
+    let manifest =
+        json!({"name": "news", "version": "0.0.0", "experimental": {"monitors": "./monitors.json"}});
+    let command = format!("cat {}", news.display());
+    let monitors = json!([{"name": "news", "command": command, "description": "news from other agents"}]);
+    std::fs::create_dir_all(plugin.join(".claude-plugin")).unwrap();
+    std::fs::write(plugin.join(".claude-plugin/plugin.json"), manifest.to_string()).unwrap();
+    std::fs::write(plugin.join("monitors.json"), monitors.to_string()).unwrap();
+    let terminal = Claude::new(&desk).terminal(&model, &["--plugin-dir", plugin.to_str().unwrap()]).await;
+
+    // Opening it waits until the monitor reads.
+    let write = tokio::task::spawn_blocking(move || std::fs::write(news, "Fox needs the lock.\n"));
+    terminal.meanwhile("the monitor", write).await.unwrap().unwrap();
+    let woken = model.request(|request| request.holds("Fox needs the lock."));
+    let woken = terminal.meanwhile("the session to wake", woken).await;
+    assert!(woken.is_main());
+    assert_eq!(woken.count("<event>Fox needs the lock.</event>"), 1);
+}
+
+#[tokio::test]
 async fn sub_agents_and_their_session_are_told_apart() {
     let (desk, model) = (Desk::new(), Model::start().await);
     let task = json!({"description": "look", "prompt": "Look at a.txt.", "subagent_type": "general-purpose"});

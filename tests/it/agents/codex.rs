@@ -57,10 +57,11 @@ async fn what_is_queued_wakes_an_idle_session() {
     let (desk, model) = (Desk::new(), Model::start().await);
     let codex = Codex::new(&desk);
     let terminal = codex.terminal(&model, &[]).await;
+    model.script([Turn::say("Good morning.")]);
     terminal.enter("Hello there").await;
     let first = model.request(|request| request.is_main() && request.holds("Hello there"));
     let first = terminal.meanwhile("the first prompt", first).await;
-    terminal.until("the answer", |screen| screen.contains("ok")).await;
+    terminal.until("the answer", |screen| screen.contains("Good morning.")).await;
 
     codex.run(&["queue", "--thread", &first.session, "--message", "Fox needs the lock."]).ok();
     let woken = model.request(|request| request.is_main() && request.holds("Fox needs the lock."));

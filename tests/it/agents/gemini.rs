@@ -80,3 +80,13 @@ async fn hooks_and_the_mcp_server_have_one_parent() {
     session.finish().await.ok();
     assert_eq!(parents.read(), (pid, pid));
 }
+
+#[tokio::test]
+async fn a_session_in_a_terminal_answers() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    model.script([Turn::say("Good morning.")]);
+    let terminal = Gemini::new(&desk).terminal(&model, "Hello there", &[]);
+    terminal.until("the answer", |screen| screen.contains("Good morning.")).await;
+    let [request] = &model.requests()[..] else { panic!("{:#?}", model.requests()) };
+    assert_eq!((request.is_main(), request.count("Hello there")), (true, 1));
+}

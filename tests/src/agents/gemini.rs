@@ -82,13 +82,13 @@ impl<'a> Gemini<'a> {
         Running::start(command)
     }
 
-    /// A session in a terminal, ready for a prompt.
-    pub async fn terminal(&self, model: &Model, arguments: &[&str]) -> Terminal {
+    /// A session in a terminal that begins with a prompt. Typing is of little use: an Enter too soon after a character is
+    /// taken for pasted text, and nothing shows when it no longer is.
+    #[must_use]
+    pub fn terminal(&self, model: &Model, prompt: &str, arguments: &[&str]) -> Terminal {
         let mut command = self.with(model);
-        command.args(arguments);
-        let terminal = self.desk.terminal(&command);
-        terminal.until("its prompt", |screen| screen.contains("Type your message")).await;
-        terminal
+        command.args(["--prompt-interactive", prompt]).args(arguments);
+        self.desk.terminal(&command)
     }
 
     fn with(&self, model: &Model) -> Command {
