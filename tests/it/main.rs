@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and looks at one case of many"
 )]
 
+mod agents;
 mod bad_input;
 mod cli;
 mod demo;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "a harness that cannot set up its test must stop it")]
 
+pub mod agents;
 mod answer;
 mod ask;
 mod broker;

@@ -7,7 +7,7 @@ use mesh_client::proto::{EventBatch, LeaveCause, UnlockCause};
 use mesh_client::{Client, Watch, WatchItem, WatchOptions};
 
 /// How long anything in a test may take before the test is stuck. Never part of an assertion.
-const STUCK: Duration = Duration::from_secs(60);
+pub(crate) const STUCK: Duration = Duration::from_secs(60);
 
 /// Waits for something that must happen; a test that waits for ever says where.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {

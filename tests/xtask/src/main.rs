@@ -1,14 +1,17 @@
 //! `cargo xtask`: the one command that checks everything, on a developer's machine and in CI alike.
 //!
-//! It owns `target/tools` (what the checks need, pinned by `tests/tools/`) and nothing else. A task that
-//! runs several checks runs all of them, whatever the first one said.
+//! It owns `target/tools` and `target/agents` (what the checks need, pinned by `tests/tools/`) and nothing else. A task
+//! that runs several checks runs all of them, whatever the first one said.
 //!
 //! Tests find the tools at `$MESH_TOOLS/bin`, by default `target/tools/bin` of the workspace: `python` (with
-//! `grpcio-tools`, `mcp` and `pytest`), `node` (22), `buf` and `mcp-inspector`, called by their full path.
+//! `grpcio-tools`, `mcp` and `pytest`), `node` (22), `buf` and `mcp-inspector`, called by their full path. They find the
+//! agents likewise at `$MESH_AGENTS/bin`: `claude`, `codex`, `gemini` and `opencode`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to a terminal")]
 
+mod agents;
 mod lint;
 mod mcp;
+mod prefix;
 mod repo;
 mod report;
 mod suite;
@@ -31,12 +34,14 @@ cargo xtask <task>
   lint            fmt, clippy, rustdoc, protobuf, Docker files and check-repo
   check-repo      rules of this repository that no linter knows
   install-tools   install the pinned tools of tests/tools below target/tools
+  install-agents  install the pinned agents of tests/tools/agents below target/agents (1 GB)
   tokens          count the tokens of the MCP adapter's tools/list, per tool
   pytest          run the Python example's tests
   mcp-inspect     run the MCP inspector against the adapter, in both protocol eras
 
 Environment:
   MESH_TOOLS      where the tools are kept, instead of target/tools
+  MESH_AGENTS     where the agents are kept, instead of target/agents
 ";
 
 fn main() -> ExitCode {
@@ -64,6 +69,10 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         }
         ["check-repo"] => repo::check(&workspace)?,
         ["install-tools"] => tools::install(&workspace)?,
+        ["install-agents"] => {
+            tools::install(&workspace)?;
+            agents::install(&workspace)?;
+        }
         ["tokens"] => {
             mcp::build(&workspace)?;
             mcp::tokens(&workspace)?;
@@ -92,7 +101,10 @@ enum Install {
 fn test(workspace: &Workspace, install: Install) -> ExitCode {
     let mut report = Report::default();
     let ready = match install {
-        Install::Yes => report.check("install-tools", || tools::install(workspace)),
+        Install::Yes => {
+            report.check("install-tools", || tools::install(workspace))
+                && report.check("install-agents", || agents::install(workspace))
+        }
         Install::No => true,
     };
     if ready {

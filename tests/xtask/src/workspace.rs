@@ -12,6 +12,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// The prefix that holds the pinned tools: `bin/`, `node_modules/` and a Python virtual environment.
     pub(crate) tools: PathBuf,
+    /// The prefix that holds the pinned agents: `bin/` and `node_modules/`.
+    pub(crate) agents: PathBuf,
     /// The development build of the product; it need not exist yet.
     pub(crate) meshctl: PathBuf,
 }
@@ -24,13 +26,15 @@ impl Workspace {
             .nth(2)
             .context("tests/xtask is not two levels below the workspace")?
             .to_path_buf();
-        let tools = match std::env::var_os("MESH_TOOLS") {
-            Some(path) => std::path::absolute(path).context("MESH_TOOLS is not a path")?,
-            None => root.join("target/tools"),
+        let prefix = |variable: &str, default: &str| match std::env::var_os(variable) {
+            Some(path) => std::path::absolute(path).with_context(|| format!("{variable} is not a path")),
+            None => Ok(root.join(default)),
         };
+        let (tools, agents) =
+            (prefix("MESH_TOOLS", "target/tools")?, prefix("MESH_AGENTS", "target/agents")?);
         // Beside this program, so that it is right under any CARGO_TARGET_DIR.
         let meshctl = std::env::current_exe().context("cannot find myself")?.with_file_name("meshctl");
-        Ok(Self { root, tools, meshctl })
+        Ok(Self { root, tools, agents, meshctl })
     }
 
     /// The cargo that started this program, in the workspace.
@@ -56,7 +60,8 @@ impl Workspace {
         args: impl IntoIterator<Item = S>,
     ) -> Command {
         let mut command = Command::new(program);
-        command.args(args).current_dir(&self.root).env("MESH_TOOLS", &self.tools).stdin(Stdio::null());
+        command.args(args).current_dir(&self.root).stdin(Stdio::null());
+        command.env("MESH_TOOLS", &self.tools).env("MESH_AGENTS", &self.agents);
         command
     }
 }
