@@ -1,0 +1,34 @@
+//! Codex CLI: a table in `config.toml`, and `hooks.json` beside it.
+//!
+//! Run with 0.169.0: `codex mcp list` shows the server, and the app server's `hooks/list` shows every hook without a
+//! warning, as untrusted until its owner reviews it.
+
+use super::{Cx, command, group};
+use crate::edit::json::Entries;
+use crate::host::Host;
+use crate::piece::{Content, Piece};
+
+/// It has no tool that only reads; it reads with the shell.
+const TOOLS: &str = "Bash|apply_patch";
+
+pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
+    let config = cx.path(cx.places.codex.join("config.toml"), ".codex/config.toml");
+    let hooks = cx.path(cx.places.codex.join("hooks.json"), ".codex/hooks.json");
+    let on = |event, matcher| (event, group(matcher, command(cx.line(Host::Codex, ""))));
+    let entries = Entries {
+        hooks: vec![
+            on("SessionStart", None),
+            on("UserPromptSubmit", None),
+            on("PreToolUse", Some(TOOLS)),
+            on("PostToolUse", Some(TOOLS)),
+            on("SubagentStart", None),
+            on("SubagentStop", None),
+            on("Stop", None),
+            on("Interrupt", None),
+            on("SessionEnd", None),
+        ],
+        ..Entries::default()
+    };
+    let hooks = cx.choice.hooks.then(|| Piece::new(hooks, Content::Json(entries)));
+    std::iter::once(Piece::new(config, Content::Toml)).chain(hooks).collect()
+}
