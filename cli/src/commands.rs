@@ -4,11 +4,13 @@ mod about;
 mod answer;
 mod completions;
 mod demo;
+mod doctor;
 mod events;
 mod fence;
 mod follow;
 mod forget;
 mod inbox;
+mod install;
 mod lock;
 mod locks;
 mod mcp;
@@ -26,6 +28,7 @@ mod stop;
 mod topics;
 mod touch;
 mod unfollow;
+mod uninstall;
 mod unlock;
 mod wait;
 mod watch;
@@ -64,6 +67,9 @@ pub(crate) enum Command {
     Locks(locks::Args),
     Answer(answer::Args),
     Fence(fence::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
+    Doctor(doctor::Args),
     Mcp(mcp::Args),
     Demo(demo::Args),
     Serve(serve::Args),
@@ -76,6 +82,9 @@ impl Command {
     pub(crate) fn run(self, ctx: &Context) -> Result<u8, CliError> {
         match self {
             Self::Lock(args) => return ctx.block_on(lock::run(ctx, args)),
+            Self::Install(args) => return install::run(ctx, args),
+            Self::Uninstall(args) => return uninstall::run(ctx, args),
+            Self::Doctor(args) => return ctx.block_on(doctor::run(ctx, args)),
             Self::Watch(args) => ctx.block_on(watch::run(ctx, args)),
             Self::Events(args) => ctx.block_on(events::run(ctx, args)),
             Self::Who(args) => ctx.block_on(who::run(ctx, args)),

@@ -186,7 +186,8 @@ impl Installer {
         let untouched = |receipt: &Receipt| old.is_some_and(|old| hash(old) == receipt.written);
         let as_left = known.as_ref().is_some_and(|(receipt, _)| untouched(receipt));
         let whole = matches!(piece.content, Content::Whole(_));
-        let new = piece.install(text.filter(|_| !(whole && as_left)), &self.program)?.map(String::into_bytes);
+        let program = self.known_as(known.as_ref());
+        let new = piece.install(text.filter(|_| !(whole && as_left)), &program)?.map(String::into_bytes);
         if new.as_deref() == old {
             let receipt = known.map(|(mut receipt, original)| {
                 receipt.hosts.insert(host);
@@ -198,31 +199,22 @@ impl Installer {
         let (mut receipt, original) = match known {
             Some((receipt, original)) if as_left => (receipt, original),
             known => {
-                let original = self.original(piece, text, known.as_ref())?;
+                let original = original(piece, text, &program, known.as_ref())?;
                 let hosts = known.map(|(receipt, _)| receipt.hosts).unwrap_or_default();
                 let existed = original.is_some();
-                (Receipt { path: piece.path.clone(), hosts, existed, written: String::new() }, original)
+                let (path, command, written) = (piece.path.clone(), String::new(), String::new());
+                (Receipt { path, hosts, existed, command, written }, original)
             }
         };
         receipt.hosts.insert(host);
+        self.program.command().clone_into(&mut receipt.command);
         receipt.written = hash(new.as_deref().unwrap_or_default());
         Ok(Next { what, new, receipt: Some((receipt, original)) })
     }
 
-    /// What counts as having been there before us. Our own entries, of whatever origin, do not.
-    fn original(
-        &self,
-        piece: &Piece,
-        text: Option<&str>,
-        known: Option<&(Receipt, Option<Vec<u8>>)>,
-    ) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(text) = text else { return Ok(None) };
-        if piece.find(text, &self.program) == Found::default() && !matches!(piece.content, Content::Whole(_))
-        {
-            return Ok(Some(text.as_bytes().to_vec()));
-        }
-        let before = known.map(|(_, original)| original.as_deref().and_then(|bytes| utf8(bytes).ok()));
-        Ok(piece.remove(text, &self.program, before)?.map(String::into_bytes))
+    /// The program, recognised by what was registered last as well.
+    fn known_as(&self, known: Option<&(Receipt, Option<Vec<u8>>)>) -> Program {
+        known.map_or_else(|| self.program.clone(), |(receipt, _)| self.program.once(&receipt.command))
     }
 
     fn uninstalled(&self, host: Host, piece: &Piece, old: Option<&[u8]>) -> Result<Next, Refusal> {
@@ -241,7 +233,8 @@ impl Installer {
         }
         let original = known.as_ref().map(|(_, original)| original.as_deref());
         let original = original.map(|original| original.and_then(|bytes| utf8(bytes).ok()));
-        let new = piece.remove(utf8(old_bytes)?, &self.program, original)?.map(String::into_bytes);
+        let program = self.known_as(known.as_ref());
+        let new = piece.remove(utf8(old_bytes)?, &program, original)?.map(String::into_bytes);
         let what = match &new {
             None => What::Deleted,
             Some(new) if new == old_bytes => What::Unchanged,
@@ -268,6 +261,21 @@ impl Installer {
         }
         Ok(())
     }
+}
+
+/// What counts as having been there before us. Our own entries, of whatever origin, do not.
+fn original(
+    piece: &Piece,
+    text: Option<&str>,
+    program: &Program,
+    known: Option<&(Receipt, Option<Vec<u8>>)>,
+) -> Result<Option<Vec<u8>>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    if piece.find(text, program) == Found::default() && !matches!(piece.content, Content::Whole(_)) {
+        return Ok(Some(text.as_bytes().to_vec()));
+    }
+    let before = known.map(|(_, original)| original.as_deref().and_then(|bytes| utf8(bytes).ok()));
+    Ok(piece.remove(text, program, before)?.map(String::into_bytes))
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Fault> {

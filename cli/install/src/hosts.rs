@@ -114,10 +114,10 @@ impl Cx<'_> {
         if self.is_project() { self.places.project.join(project) } else { user }
     }
 
-    /// The usual form of a server: the program, and its arguments apart.
-    fn server(&self, more: &[(&str, Json)]) -> Json {
+    /// The usual form of a server: the program, and its arguments apart; with what comes before and after them.
+    fn server(&self, before: &[(&str, Json)], after: &[(&str, Json)]) -> Json {
         let own = [("command", self.program.command().into()), ("args", list(&["mcp"]))];
-        object(more.iter().cloned().chain(own))
+        object(before.iter().cloned().chain(own).chain(after.iter().cloned()))
     }
 
     /// The line for a host's hook.
@@ -150,5 +150,9 @@ fn group(matcher: Option<&str>, hook: Json) -> Json {
 
 /// A command of these hosts, which ends after a few seconds.
 fn command(line: Json) -> Json {
-    object([("type", "command".into()), ("command", line), ("timeout", SECONDS.into())])
+    within(line, SECONDS)
+}
+
+fn within(line: Json, seconds: u32) -> Json {
+    object([("type", "command".into()), ("command", line), ("timeout", seconds.into())])
 }

@@ -42,7 +42,7 @@ impl Piece {
             Content::Json(entries) => json::install(old, entries, program).map(Some),
             Content::Toml => toml::install(old, program).map(Some),
             Content::Yaml => yaml::install(old, program).map(Some),
-            Content::Whole(_) if text.is_some_and(|text| !self.is_ours(text)) => {
+            Content::Whole(_) if text.is_some_and(|text| !self.is_ours(text, program)) => {
                 Err(Fault::Taken(self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()))
             }
             Content::Whole(whole) => Ok(Some(whole.clone())),
@@ -75,7 +75,7 @@ impl Piece {
                 let bare = rest.trim().is_empty() && there_was_none;
                 Ok((!bare).then_some(rest))
             }
-            Content::Whole(_) => Ok((!self.is_ours(text)).then(|| text.to_owned())),
+            Content::Whole(_) => Ok((!self.is_ours(text, program)).then(|| text.to_owned())),
         }
     }
 
@@ -105,14 +105,16 @@ impl Piece {
     /// What to add by hand.
     pub(crate) fn snippet(&self, program: &Program) -> String {
         match &self.content {
-            Content::Json(entries) => format!("{:#}\n", entries.snippet()),
+            Content::Json(entries) => json::snippet(entries, program),
             Content::Toml => toml::snippet(program),
             Content::Yaml => yaml::snippet(program),
             Content::Whole(whole) => whole.clone(),
         }
     }
 
-    fn is_ours(&self, text: &str) -> bool {
-        text.contains(MARK) || matches!(&self.content, Content::Whole(whole) if whole == text)
+    fn is_ours(&self, text: &str, program: &Program) -> bool {
+        text.contains(MARK)
+            || program.names().any(|name| text.contains(name))
+            || matches!(&self.content, Content::Whole(whole) if whole == text)
     }
 }

@@ -91,13 +91,14 @@ impl Places {
 
     /// A path as people write it: with `~` for the home.
     pub fn show(&self, path: &Path) -> String {
-        match path.strip_prefix(&self.home) {
-            Ok(below) => format!("~/{}", below.display()),
-            Err(_) => match path.strip_prefix(&self.project) {
-                Ok(below) => below.display().to_string(),
-                Err(_) => path.display().to_string(),
-            },
+        let below = |root: &Path| path.strip_prefix(root).ok().map(Path::display);
+        // A project is usually below the home; a home may be the project.
+        if self.project != self.home
+            && let Some(below) = below(&self.project)
+        {
+            return below.to_string();
         }
+        below(&self.home).map_or_else(|| path.display().to_string(), |below| format!("~/{below}"))
     }
 }
 
@@ -114,14 +115,16 @@ mod tests {
             "COPILOT_HOME" => Some(OsString::new()),
             _ => None,
         };
-        let places = Places::new(Path::new("/home/ann"), Path::new("/src/app"), set);
+        let places = Places::new(Path::new("/home/ann"), Path::new("/home/ann/app"), set);
         assert_eq!(places.zed, Path::new("/x/zed"));
         assert_eq!(places.claude, Path::new("/c"));
         assert_eq!(places.claude_json, Path::new("/c/.claude.json"));
         assert_eq!(places.codex, Path::new("/o"));
         assert_eq!(places.copilot, Path::new("/home/ann/.copilot"), "empty is unset");
         assert_eq!(places.show(Path::new("/home/ann/.copilot/hooks")), "~/.copilot/hooks");
-        assert_eq!(places.show(Path::new("/src/app/.mcp.json")), ".mcp.json");
+        assert_eq!(places.show(Path::new("/home/ann/app/.mcp.json")), ".mcp.json");
         assert_eq!(places.show(Path::new("/x/zed")), "/x/zed");
+        let at_home = Places::new(Path::new("/home/ann"), Path::new("/home/ann"), |_| None);
+        assert_eq!(at_home.show(Path::new("/home/ann/.codex")), "~/.codex");
     }
 }

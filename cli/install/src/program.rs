@@ -11,22 +11,36 @@ const UNLESS_COPILOT: &str = "[ -n \"$COPILOT_CLI\" ] || ";
 
 /// How the hosts are to call `meshctl`: a path, or a name on the search path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program(String);
+pub struct Program {
+    command: String,
+    /// What it was called when it was registered before.
+    once: Option<String>,
+}
 
 impl Program {
     /// The program of this path or name.
     pub fn new(command: impl Into<String>) -> Self {
-        Self(command.into())
+        Self { command: command.into(), once: None }
+    }
+
+    /// The same, recognised by another name as well.
+    pub(crate) fn once(&self, command: &str) -> Self {
+        Self { command: self.command.clone(), once: Some(command.to_owned()) }
     }
 
     /// The path or name.
     pub fn command(&self) -> &str {
-        &self.0
+        &self.command
+    }
+
+    /// What it is called, and was.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.command.as_str()).chain(self.once.as_deref())
     }
 
     /// The line, for a shell, that tells the program of a host's event.
     pub fn hook(&self, host: Host, rest: &str) -> String {
-        let line = format!("{} hook {}", quoted(&self.0), host.name());
+        let line = format!("{} hook {}", quoted(&self.command), host.name());
         if rest.is_empty() { line } else { format!("{line} {rest}") }
     }
 
@@ -61,7 +75,10 @@ impl Program {
 
     fn is_ours(&self, program: &str) -> bool {
         let name = program.rsplit(['/', '\\']).next().unwrap_or(program);
-        program == self.0 || name == "meshctl" || name == "meshctl.exe"
+        program == self.command
+            || self.once.as_deref() == Some(program)
+            || name == "meshctl"
+            || name == "meshctl.exe"
     }
 }
 

@@ -26,18 +26,15 @@ fn jsonc(keys: &'static [&'static str]) -> impl Strategy<Value = String> {
     let tree = leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             (gap(), prop::collection::vec((inner.clone(), gap()), 0..3), any::<bool>()).prop_map(
-                |(gap, items, comma)| wrapped(
-                    '[',
-                    ']',
-                    &gap,
-                    items.into_iter().map(|(v, g)| v + &g).collect(),
-                    comma
-                )
+                |(gap, items, comma)| {
+                    let items: Vec<_> = items.into_iter().map(|(value, g)| value + &g).collect();
+                    wrapped('[', ']', &gap, &items, comma)
+                }
             ),
             (gap(), prop::collection::btree_map("[a-z]{1,4}", (inner, gap()), 0..3), any::<bool>()).prop_map(
                 |(gap, fields, comma)| {
                     let fields = fields.into_iter().map(|(key, (value, g))| format!("\"{key}\":{value}{g}"));
-                    wrapped('{', '}', &gap, fields.collect(), comma)
+                    wrapped('{', '}', &gap, &fields.collect::<Vec<_>>(), comma)
                 }
             ),
         ]
@@ -54,12 +51,15 @@ fn jsonc(keys: &'static [&'static str]) -> impl Strategy<Value = String> {
         |(gap, known, inside, fields, comma, before, after)| {
             let known = known.into_iter().map(|key| format!("\"{key}\": {inside}"));
             let fields = fields.into_iter().map(|(key, (value, g))| format!("\"{key}\" : {value}{g}"));
-            format!("{before}{}{after}", wrapped('{', '}', &gap, fields.chain(known).collect(), comma))
+            format!(
+                "{before}{}{after}",
+                wrapped('{', '}', &gap, &fields.chain(known).collect::<Vec<_>>(), comma)
+            )
         },
     )
 }
 
-fn wrapped(open: char, close: char, gap: &str, items: Vec<String>, comma: bool) -> String {
+fn wrapped(open: char, close: char, gap: &str, items: &[String], comma: bool) -> String {
     let tail = if comma && !items.is_empty() { "," } else { "" };
     format!("{open}{gap}{}{tail}{gap}{close}", items.join(&format!(",{gap}")))
 }

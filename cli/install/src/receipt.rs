@@ -25,6 +25,8 @@ pub(crate) struct Receipt {
     pub(crate) hosts: BTreeSet<Host>,
     /// Whether there was a file before.
     pub(crate) existed: bool,
+    /// What was registered.
+    pub(crate) command: String,
     /// Hash of what we left in it.
     pub(crate) written: String,
 }

@@ -224,13 +224,16 @@ fn where_nothing_was_all_is_made_and_all_goes_again() {
             let mut shown = String::new();
             for step in &outcome.files {
                 let text = fs::read_to_string(&step.path).unwrap();
-                if step.path.extension().is_some_and(|extension| extension == "json") {
+                shown += &format!("===== {}\n", machine.places.show(&step.path));
+                let extension = step.path.extension().unwrap().to_str().unwrap();
+                if extension == "json" {
                     serde_json::from_str::<serde_json::Value>(&text).unwrap();
                 }
-                shown += &format!("===== {}\n{text}", machine.places.show(&step.path));
+                if ["json", "toml", "yaml"].contains(&extension) {
+                    shown += &text;
+                }
             }
-            let made_of = shown.contains("claude-plugin") || shown.contains("tool.execute.before");
-            if choice.hooks && !choice.settings && !made_of {
+            if choice.hooks && !choice.settings {
                 let scope = if choice.scope == Scope::User { "user" } else { "project" };
                 insta::assert_snapshot!(format!("new_{}_{scope}", host.name()), shown);
             }
@@ -274,6 +277,26 @@ fn an_older_version_is_brought_up_to_date_and_gone_without_a_trace() {
         }
         machine.uninstall(host, Scope::User);
         assert_eq!(machine.tree(), there, "{host:?}");
+    }
+}
+
+#[test]
+fn a_program_of_any_name_is_recognised_by_its_receipt() {
+    for host in Host::ALL {
+        let machine = Machine::new();
+        machine.installer("/opt/coordinator").install(host, USER);
+        for (path, bytes) in machine.tree() {
+            let text = String::from_utf8(bytes.unwrap_or_default()).unwrap();
+            if text.contains("coordinator") && path.extension().is_some_and(|extension| extension != "js") {
+                let changed = if text.starts_with('{') { "\n" } else { "# mine\n" };
+                fs::write(&path, text + changed).unwrap();
+            }
+        }
+        machine.install(host, USER);
+        for (path, bytes) in machine.tree() {
+            let text = String::from_utf8(bytes.unwrap_or_default()).unwrap();
+            assert!(!text.contains("coordinator"), "{}: {text}", path.display());
+        }
     }
 }
 
@@ -420,5 +443,31 @@ fn every_choice_is_undone_by_what_uninstalling_looks_at() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn the_plugins_in_the_repository_are_those_that_are_written() {
+    let machine = Machine::new();
+    machine.installer("meshctl").install(Host::ClaudeCode, USER);
+    let mut files = Vec::new();
+    walk(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/claude-plugin")), &mut files);
+    let files: Vec<_> = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?))).collect();
+    assert_eq!(files.len(), 10);
+    for (path, bytes) in files {
+        let below = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/claude-plugin")).unwrap();
+        let written = fs::read(machine.places.claude.join("skills/mesh").join(below)).unwrap();
+        let (kept, written) = (String::from_utf8(bytes).unwrap(), String::from_utf8(written).unwrap());
+        assert_eq!(kept, written, "{}", below.display());
+    }
+}
+
+#[test]
+fn what_names_a_version_names_this_one() {
+    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/");
+    for manifest in ["claude-plugin/.claude-plugin/plugin.json", "goose/plugin.json"] {
+        let text = fs::read_to_string(format!("{assets}{manifest}")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
     }
 }

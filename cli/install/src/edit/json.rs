@@ -3,11 +3,14 @@
 //! Hosts write hooks in two shapes: flat, `{"command": …}`, and in groups, `{"matcher": …, "hooks": [{"command": …}]}`.
 //! Both are recognised everywhere.
 
+mod ours;
+
 use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde_json::Value;
 
-use super::{Fault, Found, NAME, is_server, without_bom};
+use self::ours::{Share, is_hook, is_ours, lines, share, verify, words};
+use super::{Fault, Found, NAME, without_bom};
 use crate::program::Program;
 
 /// What a host is to find in its file.
@@ -15,38 +18,20 @@ use crate::program::Program;
 pub(crate) struct Entries {
     /// Keys of the whole file that it needs; left alone where present.
     pub(crate) defaults: Vec<(&'static str, CstInputValue)>,
+    /// Keys that it puts into a file without them, so that a new one may as well have them.
+    pub(crate) fresh: Vec<(&'static str, CstInputValue)>,
     /// The object that holds MCP servers, and ours.
     pub(crate) server: Option<(&'static str, CstInputValue)>,
     /// Hooks, each an element of the array of its event.
     pub(crate) hooks: Vec<(&'static str, CstInputValue)>,
 }
 
-/// Fields in which hosts keep a hook's shell line.
-const LINES: [&str; 6] = ["command", "bash", "linux", "osx", "powershell", "windows"];
 const HOOKS: &str = "hooks";
 
-impl Entries {
-    /// What to write where there is nothing yet; also what to add by hand.
-    pub(crate) fn snippet(&self) -> Value {
-        let mut root = serde_json::Map::new();
-        for (key, value) in &self.defaults {
-            root.insert((*key).to_owned(), to_value(value));
-        }
-        if let Some((at, server)) = &self.server {
-            root.insert((*at).to_owned(), serde_json::json!({ NAME: to_value(server) }));
-        }
-        let mut hooks = serde_json::Map::new();
-        for (event, element) in &self.hooks {
-            let array = hooks.entry(*event).or_insert_with(|| Value::Array(Vec::new()));
-            if let Value::Array(array) = array {
-                array.push(to_value(element));
-            }
-        }
-        if !hooks.is_empty() {
-            root.insert(HOOKS.to_owned(), Value::Object(hooks));
-        }
-        Value::Object(root)
-    }
+/// What to add by hand.
+pub(crate) fn snippet(entries: &Entries, program: &Program) -> String {
+    // Nothing is there that could be in the way.
+    install("", entries, program).unwrap_or_default()
 }
 
 /// Adds the entries, or brings those of an earlier version up to date.
@@ -60,7 +45,7 @@ pub(crate) fn install(text: &str, entries: &Entries, program: &Program) -> Resul
         None => root.object_value_or_set(),
         Some(node) => node.as_object().ok_or_else(|| Fault::Shape("the file".to_owned(), "object"))?,
     };
-    for (key, default) in &entries.defaults {
+    for (key, default) in entries.defaults.iter().chain(entries.fresh.iter().filter(|_| blank)) {
         if object.get(key).is_none() {
             object.append(key, default.clone());
         }
@@ -97,7 +82,7 @@ pub(crate) fn remove(
     {
         servers.properties().into_iter().filter(|prop| owns(prop, program)).for_each(CstObjectProp::remove);
         if servers.properties().is_empty() && kept.get(at).is_none() {
-            servers_prop(&object, at);
+            drop_prop(&object, at);
         }
     }
     if let Some(hooks) = object.object_value(HOOKS) {
@@ -109,7 +94,7 @@ pub(crate) fn remove(
             }
         }
         if hooks.properties().is_empty() && kept.get(HOOKS).is_none() {
-            servers_prop(&object, HOOKS);
+            drop_prop(&object, HOOKS);
         }
     }
     for (key, default) in &entries.defaults {
@@ -157,7 +142,8 @@ pub(crate) fn value(text: &str) -> Result<Value, Fault> {
 pub(crate) fn is_bare(text: &str, entries: &Entries) -> bool {
     let Ok(Value::Object(root)) = value(without_bom(text).1) else { return false };
     root.iter().all(|(key, value)| {
-        entries.defaults.iter().any(|(name, default)| name == key && to_value(default) == *value)
+        let mut defaults = entries.defaults.iter().chain(&entries.fresh);
+        defaults.any(|(name, default)| name == key && to_value(default) == *value)
     })
 }
 
@@ -189,7 +175,7 @@ fn name_of(prop: &CstObjectProp) -> String {
     prop.decoded_name().unwrap_or_default()
 }
 
-fn servers_prop(object: &CstObject, key: &str) {
+fn drop_prop(object: &CstObject, key: &str) {
     if let Some(prop) = object.get(key) {
         prop.remove();
     }
@@ -314,100 +300,6 @@ fn clear_group(group: &CstNode, program: &Program) {
             node.remove();
         }
     }
-}
-
-/// How much of an element is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Share {
-    None,
-    Some,
-    All,
-}
-
-fn share(element: &Value, program: &Program) -> Share {
-    let Some(inner) = element.get(HOOKS).and_then(Value::as_array) else {
-        return if is_hook(element, program) { Share::All } else { Share::None };
-    };
-    match inner.iter().filter(|hook| is_hook(hook, program)).count() {
-        0 => Share::None,
-        ours if ours == inner.len() => Share::All,
-        _ => Share::Some,
-    }
-}
-
-/// Whether every shell line of a hook is ours: one that does something else on another system is its owner's.
-fn is_hook(hook: &Value, program: &Program) -> bool {
-    let lines = lines(hook);
-    !lines.is_empty() && lines.iter().all(|line| program.is_hook(line))
-}
-
-/// The shell lines of a hook.
-fn lines(hook: &Value) -> Vec<&str> {
-    let mut lines: Vec<_> = LINES.iter().filter_map(|field| hook.get(field)?.as_str()).collect();
-    if hook.get("exec").and_then(Value::as_str) == Some("sh") && hook["args"][0] == "-c" {
-        lines.extend(hook["args"][1].as_str());
-    }
-    lines
-}
-
-/// Hosts give the arguments apart, or with the program as one list.
-fn words(server: &Value) -> Option<Vec<String>> {
-    let strings = |value: &Value| -> Option<Vec<String>> {
-        value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
-    };
-    match server.get("command")? {
-        Value::String(command) => {
-            let arguments = server.get("args").and_then(strings).unwrap_or_default();
-            Some(std::iter::once(command.clone()).chain(arguments).collect())
-        }
-        list => strings(list),
-    }
-}
-
-fn is_ours(server: &Value, program: &Program) -> bool {
-    let words = words(server).unwrap_or_default();
-    is_server(program, words.first().map(String::as_str), words.get(1..).unwrap_or_default())
-}
-
-/// Refuses a change of anything that is not ours.
-fn verify(before: &Value, after: &Value, entries: &Entries, program: &Program) -> Result<(), Fault> {
-    if without_ours(before, entries, program) == without_ours(after, entries, program) {
-        return Ok(());
-    }
-    Err(Fault::Delicate("an unusual layout"))
-}
-
-/// The rest of a file: without our entries, and without the containers that may exist for them alone.
-fn without_ours(root: &Value, entries: &Entries, program: &Program) -> Value {
-    let Value::Object(root) = root else { return root.clone() };
-    let mut root = root.clone();
-    for (key, default) in &entries.defaults {
-        if root.get(*key) == Some(&to_value(default)) {
-            root.remove(*key);
-        }
-    }
-    if let Some((at, _)) = &entries.server
-        && let Some(Value::Object(servers)) = root.get_mut(*at)
-    {
-        servers.retain(|_, server| !is_ours(server, program));
-        if servers.is_empty() {
-            root.remove(*at);
-        }
-    }
-    if let Some(Value::Object(hooks)) = root.get_mut(HOOKS) {
-        for elements in hooks.values_mut() {
-            let Value::Array(elements) = elements else { continue };
-            elements.retain(|element| share(element, program) != Share::All);
-            for inner in elements.iter_mut().filter_map(|element| element.get_mut(HOOKS)?.as_array_mut()) {
-                inner.retain(|hook| !is_hook(hook, program));
-            }
-        }
-        hooks.retain(|_, elements| elements.as_array().is_none_or(|elements| !elements.is_empty()));
-        if hooks.is_empty() {
-            root.remove(HOOKS);
-        }
-    }
-    Value::Object(root)
 }
 
 fn to_value(input: &CstInputValue) -> Value {

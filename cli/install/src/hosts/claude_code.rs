@@ -58,12 +58,14 @@ fn plugin(cx: &Cx<'_>) -> Vec<Piece> {
     let root = cx.path(cx.places.claude.join("skills/mesh"), ".claude/skills/mesh");
     let waker = if cx.is_project() { Waker::Rewake } else { Waker::Monitor };
     let entries = Entries { server: Some(("mcpServers", mcp(cx))), ..Entries::default() };
-    let mut files =
-        vec![(".claude-plugin/plugin.json", manifest(cx, waker)), (".mcp.json", whole(&entries, cx))];
+    let mut files = vec![
+        (".claude-plugin/plugin.json", manifest(cx, waker)),
+        (".mcp.json", json::snippet(&entries, cx.program)),
+    ];
     files.extend(FIXED.map(|(path, text)| (path, text.to_owned())));
     if cx.choice.hooks {
         let entries = Entries { hooks: events(cx, waker), ..Entries::default() };
-        files.push(("hooks/hooks.json", whole(&entries, cx)));
+        files.push(("hooks/hooks.json", json::snippet(&entries, cx.program)));
         if waker == Waker::Monitor {
             files.push(("monitors/monitors.json", monitors(cx)));
         }
@@ -73,10 +75,7 @@ fn plugin(cx: &Cx<'_>) -> Vec<Piece> {
 
 /// Its few tools are worth more at hand than found by a search.
 fn mcp(cx: &Cx<'_>) -> Json {
-    let server = cx.server(&[("type", "stdio".into())]);
-    let Json::Object(mut fields) = server else { return server };
-    fields.push(("alwaysLoad".to_owned(), true.into()));
-    Json::Object(fields)
+    cx.server(&[("type", "stdio".into())], &[("alwaysLoad", true.into())])
 }
 
 fn events(cx: &Cx<'_>, waker: Waker) -> Vec<(&'static str, Json)> {
@@ -122,9 +121,4 @@ fn monitors(cx: &Cx<'_>) -> String {
         "description": "Mail from other agents in this project",
     }]);
     format!("{monitor:#}\n")
-}
-
-fn whole(entries: &Entries, cx: &Cx<'_>) -> String {
-    // Nothing is there that could be in the way.
-    json::install("", entries, cx.program).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ const AFTER: &str = "view|edit|create|str_replace_editor|apply_patch|bash|powers
 pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
     let server = cx.path(cx.places.copilot.join("mcp-config.json"), ".github/mcp.json");
     let hooks = cx.path(cx.places.copilot.join("hooks/mesh.json"), ".github/hooks/mesh.json");
-    let entry = cx.server(&[("type", "local".into()), ("tools", list(&["*"]))]);
+    let entry = cx.server(&[("type", "local".into())], &[("tools", list(&["*"]))]);
     let entries = Entries { server: Some(("mcpServers", entry)), ..Entries::default() };
     let on = |event: &'static str, matcher: Option<&str>| {
         let line = cx.program.sure_hook(Host::Copilot, event);

@@ -13,7 +13,7 @@ const AFTER: &str = "Read|Write|Edit|MultiEdit|StrReplace|EditNotebook|ApplyPatc
 
 pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
     let directory = cx.path(cx.places.home.join(".cursor"), ".cursor");
-    let server = Entries { server: Some(("mcpServers", cx.server(&[]))), ..Entries::default() };
+    let server = Entries { server: Some(("mcpServers", cx.server(&[], &[]))), ..Entries::default() };
     let on = |event, matcher: Option<&str>| {
         let matcher = matcher.map(|matcher| ("matcher", Json::from(matcher)));
         let own = [("command", cx.line(Host::Cursor, "")), ("timeout", SECONDS.into())];

@@ -23,7 +23,7 @@ pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
         (event, group(matcher, hook))
     };
     let entries = Entries {
-        server: Some(("mcpServers", cx.server(&[]))),
+        server: Some(("mcpServers", cx.server(&[], &[]))),
         hooks: vec![
             on("SessionStart", None),
             on("BeforeAgent", None),

@@ -45,5 +45,7 @@ fn config(directory: &Path) -> PathBuf {
 fn entries(program: &Program) -> Entries {
     let command = Json::Array(vec![program.command().into(), "mcp".into()]);
     let server = object([("type", "local".into()), ("command", command), ("enabled", true.into())]);
-    Entries { server: Some(("mcp", server)), ..Entries::default() }
+    // It adds this by itself, after which a file that we made would count as changed.
+    let schema = ("$schema", "https://opencode.ai/config.json".into());
+    Entries { server: Some(("mcp", server)), fresh: vec![schema], ..Entries::default() }
 }

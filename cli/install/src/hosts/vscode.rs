@@ -21,8 +21,10 @@ const EVENTS: [&str; 7] = [
 pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
     let server = cx.path(cx.places.vscode.join("mcp.json"), ".vscode/mcp.json");
     let hooks = cx.path(cx.places.copilot.join("hooks/mesh-vscode.json"), ".github/hooks/mesh-vscode.json");
-    let entries =
-        Entries { server: Some(("servers", cx.server(&[("type", "stdio".into())]))), ..Entries::default() };
+    let entries = Entries {
+        server: Some(("servers", cx.server(&[("type", "stdio".into())], &[]))),
+        ..Entries::default()
+    };
     let hook = object([
         ("type", "command".into()),
         ("command", cx.program.hook_outside_copilot(Host::Vscode).into()),

@@ -19,7 +19,7 @@ const EVENTS: [&str; 7] = [
 
 pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
     let directory = cx.path(cx.places.home.join(".codeium/windsurf"), ".windsurf");
-    let server = Entries { server: Some(("mcpServers", cx.server(&[]))), ..Entries::default() };
+    let server = Entries { server: Some(("mcpServers", cx.server(&[], &[]))), ..Entries::default() };
     let hook = object([("command", cx.line(Host::Windsurf, "")), ("show_output", false.into())]);
     let own = Entries { hooks: EVENTS.map(|event| (event, hook.clone())).into(), ..Entries::default() };
     let hooks = cx.choice.hooks.then(|| Piece::new(directory.join("hooks.json"), Content::Json(own)));

@@ -6,12 +6,6 @@ use crate::piece::Piece;
 
 pub(super) fn pieces(cx: &Cx<'_>) -> Vec<Piece> {
     let path = cx.path(cx.places.zed.join("settings.json"), ".zed/settings.json");
-    let server = match cx.server(&[]) {
-        Json::Object(mut fields) => {
-            fields.push(("env".to_owned(), Json::Object(Vec::new())));
-            Json::Object(fields)
-        }
-        other => other,
-    };
+    let server = cx.server(&[], &[("env", Json::Object(Vec::new()))]);
     vec![cx.json(path, Entries { server: Some(("context_servers", server)), ..Entries::default() })]
 }
