@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::edit::{Fault, Found};
-use crate::file;
+use crate::file::{self, Readers};
 use crate::host::Host;
 use crate::hosts::{self, Choice};
 use crate::piece::{Content, Piece};
@@ -243,13 +243,21 @@ impl Installer {
         Ok(Next { what, new, receipt: None })
     }
 
+    fn readers(&self, path: &Path) -> Readers {
+        let places = &self.places;
+        let of_project = places.project != places.home && path.starts_with(&places.project);
+        if of_project { Readers::Anybody } else { Readers::Owner }
+    }
+
     /// Makes a file what it is to be.
     fn apply(&self, path: &Path, old: Option<&[u8]>, next: &Next) -> io::Result<()> {
         if let Some((receipt, original)) = &next.receipt {
             self.receipts.put(receipt, original.as_deref())?;
         }
         match &next.new {
-            Some(new) if Some(new.as_slice()) != old => self.receipts.made(&file::write(path, new)?)?,
+            Some(new) if Some(new.as_slice()) != old => {
+                self.receipts.made(&file::write(path, new, self.readers(path))?)?;
+            }
             None if old.is_some() => {
                 file::remove(path)?;
                 self.receipts.unmake(path)?;

@@ -7,6 +7,7 @@ mod hook;
 mod lines;
 mod payload;
 mod probe;
+mod run;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

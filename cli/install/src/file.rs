@@ -20,15 +20,25 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// Who may read a file that was not there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Its owner: a user's configuration may come to hold secrets.
+    Owner,
+    /// Whoever the user lets read: a project's files.
+    Anybody,
+}
+
 /// Replaces a file, or makes it, and returns the directories that had to be made, outermost first.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<Vec<PathBuf>> {
     let path = meant(path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = make(directory)?;
     let mode = fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o7777);
     let mut builder = tempfile::Builder::new();
-    // What is new gets the mode that any program would give it.
-    builder.permissions(Permissions::from_mode(0o666));
+    // The user's mask applies as well.
+    let new = if readers == Readers::Owner { 0o600 } else { 0o666 };
+    builder.permissions(Permissions::from_mode(new));
     let mut file = builder.prefix(".mesh-").tempfile_in(directory)?;
     if let Ok(mode) = mode {
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -81,7 +91,7 @@ mod tests {
         fs::set_permissions(at("dotfiles/real"), Permissions::from_mode(0o600)).unwrap();
         symlink("dotfiles/real", at("middle")).unwrap();
         symlink(at("middle"), at("link")).unwrap();
-        assert!(write(&at("link"), b"new").unwrap().is_empty());
+        assert!(write(&at("link"), b"new", Readers::Owner).unwrap().is_empty());
         assert_eq!(fs::read(at("dotfiles/real")).unwrap(), b"new");
         assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
         assert!(fs::symlink_metadata(at("middle")).unwrap().is_symlink());
@@ -93,18 +103,31 @@ mod tests {
     fn a_link_to_nothing_gets_its_file() {
         let dir = tempfile::tempdir().unwrap();
         symlink("later/file", dir.path().join("link")).unwrap();
-        let made = write(&dir.path().join("link"), b"new").unwrap();
+        let made = write(&dir.path().join("link"), b"new", Readers::Owner).unwrap();
         assert_eq!(made, [dir.path().join("later")]);
         assert_eq!(fs::read(dir.path().join("later/file")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_new_file_is_read_by_its_owner_alone_unless_it_is_a_projects() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |readers| {
+            let path = dir.path().join(format!("{readers:?}"));
+            write(&path, b"x", readers).unwrap();
+            fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode(Readers::Owner), 0o600);
+        assert_eq!(mode(Readers::Anybody) & 0o600, 0o600);
+        assert_eq!(mode(Readers::Anybody) & 0o111, 0);
     }
 
     #[test]
     fn directories_that_had_to_be_made_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/c");
-        let made = write(&path, b"x").unwrap();
+        let made = write(&path, b"x", Readers::Owner).unwrap();
         assert_eq!(made, [dir.path().join("a"), dir.path().join("a/b")]);
-        assert!(write(&path, b"y").unwrap().is_empty());
+        assert!(write(&path, b"y", Readers::Owner).unwrap().is_empty());
         remove(&path).unwrap();
         assert_eq!(read(&path).unwrap(), None);
         assert_eq!(read(&dir.path().join("nothing/there")).unwrap(), None);

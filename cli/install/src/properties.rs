@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::edit::{Fault, json, toml, yaml};
 use crate::hosts::pieces;
 use crate::piece::Content;
-use crate::{Choice, Host, Places, Program, Scope};
+use crate::{Choice, Host, Installer, Places, Program, Scope};
 
 /// White space and comments between tokens.
 fn gap() -> impl Strategy<Value = String> {
@@ -204,5 +204,36 @@ proptest! {
             prop_assert!(installed.lines().any(|other| other == line), "{line:?} in {installed}");
             prop_assert!(removed.lines().any(|other| other == line), "{line:?} in {removed}");
         }
+    }
+}
+
+/// Puts a text into a host's file, installs, uninstalls, and returns the text.
+fn there_and_back(host: Host, path: &str, text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let places = Places::below(dir.path());
+    let path = places.home.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    let installer = Installer::new(places, &dir.path().join("mesh"), program(), false);
+    let choice = Choice { scope: Scope::User, hooks: true, settings: false };
+    installer.install(host, choice);
+    installer.install(host, Choice { hooks: false, ..choice });
+    installer.install(host, choice);
+    installer.uninstall(host, Scope::User);
+    std::fs::read_to_string(&path).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn uninstalling_gives_back_the_bytes(
+        json in jsonc(&["mcpServers", "hooks"]),
+        toml in toml_text(),
+        yaml in yaml_text(),
+    ) {
+        prop_assert_eq!(there_and_back(Host::Gemini, ".gemini/settings.json", &json), json);
+        prop_assert_eq!(there_and_back(Host::Codex, ".codex/config.toml", &toml), toml);
+        prop_assert_eq!(there_and_back(Host::Goose, ".config/goose/config.yaml", &yaml), yaml);
     }
 }

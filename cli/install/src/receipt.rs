@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::file;
+use crate::file::{self, Readers};
 use crate::host::Host;
 
 /// The list of directories that were made.
@@ -57,9 +57,9 @@ impl Receipts {
     pub(crate) fn put(&self, receipt: &Receipt, original: Option<&[u8]>) -> io::Result<()> {
         let (path, bytes) = self.files(&receipt.path);
         if let Some(original) = original {
-            file::write(&bytes, original)?;
+            file::write(&bytes, original, Readers::Owner)?;
         }
-        file::write(&path, &serde_json::to_vec(receipt)?)?;
+        file::write(&path, &serde_json::to_vec(receipt)?, Readers::Owner)?;
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl Receipts {
         let path = self.directory.join(DIRECTORIES);
         let there: Vec<_> = all.iter().filter(|directory| directory.exists()).collect();
         if !there.is_empty() {
-            file::write(&path, &serde_json::to_vec(&there)?)?;
+            file::write(&path, &serde_json::to_vec(&there)?, Readers::Owner)?;
         } else if path.exists() {
             file::remove(&path)?;
         }

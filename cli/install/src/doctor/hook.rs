@@ -1,20 +1,18 @@
 //! Firing a host's hooks: a session that begins, is about to edit a file in a repository of its own, and ends.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::payload::{Moment, event, payload};
+use super::run::run;
 use super::{Check, Probing};
 use crate::host::Host;
 
 const WHAT: &str = "hooks";
-/// How often a running hook is looked at.
-const TICK: Duration = Duration::from_millis(2);
 
 /// Fires the hooks that a host has.
 pub(super) fn fire(host: Host, hooks: &[(String, String)], install: &str, probing: &Probing) -> Check {
@@ -37,7 +35,7 @@ pub(super) fn fire(host: Host, hooks: &[(String, String)], install: &str, probin
             return failed(format!("none for {event}"), format!("{install} renews them"));
         };
         let payload = payload(host, moment, &session, repository.path());
-        match run(line, &payload, repository.path(), probing) {
+        match answer(line, &payload, repository.path(), probing) {
             Err(found) => {
                 let fix = format!("make `{line}` run; `{install}` registers the meshctl that runs it");
                 return failed(format!("{event}: {found}"), fix);
@@ -67,34 +65,12 @@ fn repository() -> std::io::Result<tempfile::TempDir> {
 }
 
 /// Runs a line as hosts do, and says how long it took or what is wrong with its answer.
-fn run(line: &str, payload: &Value, directory: &Path, probing: &Probing) -> Result<Duration, String> {
-    let began = Instant::now();
+fn answer(line: &str, payload: &Value, directory: &Path, probing: &Probing) -> Result<Duration, String> {
     let mut command = Command::new("sh");
     command.args(["-c", line]).current_dir(directory).envs(probing.variables.iter().cloned());
     command.env_remove("COPILOT_CLI").env_remove("MESH_HOOKS");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that reads nothing is judged by what it says.
-        let _ = stdin.write_all(payload.to_string().as_bytes());
-    }
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            break status;
-        }
-        if began.elapsed() > probing.patience {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("no answer within {} s", probing.patience.as_secs()));
-        }
-        std::thread::sleep(TICK);
-    };
-    let took = began.elapsed();
-    let (mut out, mut err) = (String::new(), String::new());
-    // What a hook says fits into a pipe.
-    let _ = child.stdout.take().map(|mut stdout| stdout.read_to_string(&mut out));
-    let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut err));
-    judge(status.code(), &out, &err).map(|()| took)
+    let ended = run(&mut command, payload.to_string().as_bytes(), probing.patience)?;
+    judge(ended.code, &ended.out, &ended.err).map(|()| ended.took)
 }
 
 fn judge(code: Option<i32>, out: &str, err: &str) -> Result<(), String> {

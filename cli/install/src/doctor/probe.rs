@@ -1,11 +1,12 @@
 //! Starting the server as a host does, and asking hosts that can be asked.
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::json;
 
+use super::run::run;
 use super::{Check, Conversation, Failure, Probing, Registered};
 use crate::host::Host;
 use crate::places::Places;
@@ -85,11 +86,11 @@ fn claude(program: &OsStr, places: &Places, probing: &Probing) -> Check {
     const WHAT: &str = "claude mcp list";
     let host = Some(Host::ClaudeCode);
     let mut command = Command::new(program);
-    command.args(["mcp", "list"]).current_dir(&places.project).stdin(Stdio::null());
-    let output = command.envs(probing.variables.iter().cloned()).output();
-    let output = match output {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-        Err(error) => return Check::open(host, WHAT, format!("cannot be run: {error}"), None),
+    command.args(["mcp", "list"]).current_dir(&places.project).envs(probing.variables.iter().cloned());
+    // It starts every server, and waits for each.
+    let output = match run(&mut command, b"", probing.patience * 3) {
+        Ok(ended) => ended.out,
+        Err(why) => return Check::open(host, WHAT, why, None),
     };
     let line = output.lines().find(|line| line.contains("meshctl") || line.starts_with("mesh:"));
     match line.map(str::trim) {
