@@ -4,12 +4,14 @@ mod about;
 mod answer;
 mod completions;
 mod demo;
+mod doctor;
 mod events;
 mod fence;
 mod follow;
 mod forget;
 pub(crate) mod hook;
 mod inbox;
+mod install;
 mod lock;
 mod locks;
 mod mcp;
@@ -27,6 +29,7 @@ mod stop;
 mod topics;
 mod touch;
 mod unfollow;
+mod uninstall;
 mod unlock;
 mod wait;
 mod watch;
@@ -65,6 +68,9 @@ pub(crate) enum Command {
     Locks(locks::Args),
     Answer(answer::Args),
     Fence(fence::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
+    Doctor(doctor::Args),
     Mcp(mcp::Args),
     Hook(hook::Args),
     Demo(demo::Args),
@@ -79,6 +85,9 @@ impl Command {
         match self {
             Self::Lock(args) => return ctx.block_on(lock::run(ctx, args)),
             Self::Hook(args) => return hook::run(ctx, &args),
+            Self::Install(args) => return install::run(ctx, args),
+            Self::Uninstall(args) => return uninstall::run(ctx, args),
+            Self::Doctor(args) => return ctx.block_on(doctor::run(ctx, args)),
             Self::Watch(args) => ctx.block_on(watch::run(ctx, args)),
             Self::Events(args) => ctx.block_on(events::run(ctx, args)),
             Self::Who(args) => ctx.block_on(who::run(ctx, args)),

@@ -9,7 +9,8 @@ use clap::{Arg, Command, CommandFactory};
 use crate::cli::Cli;
 
 /// What belongs together stands together.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Set up", &["install", "uninstall", "doctor"]),
     ("See what goes on", &["watch", "events", "who", "about", "touch", "wait"]),
     ("Talk", &["send", "inbox", "receipts", "note", "notes", "topics", "follow", "unfollow"]),
     ("Remember together", &["remember", "recall", "forget", "restore", "policy"]),

@@ -1,6 +1,7 @@
 //! `meshctl` end to end: exit codes, JSON shapes, and what a script may rely on.
 
 mod gates;
+mod install;
 mod locks;
 mod memory;
 mod messages;
