@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use self::lines::{Conversation, Failure};
+use self::lines::{Conversation, Failure};
 use crate::edit::Found;
 use crate::host::Host;
 use crate::hosts::all_pieces;

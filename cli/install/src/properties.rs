@@ -224,7 +224,7 @@ fn there_and_back(host: Host, path: &str, text: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn uninstalling_gives_back_the_bytes(

@@ -71,8 +71,20 @@ impl Receipts {
                 file::remove(&path)?;
             }
         }
-        // With the last receipt.
-        let _ = std::fs::remove_dir(&self.directory);
+        self.end()
+    }
+
+    /// With the last receipt all goes: directories that are still there have become somebody's.
+    fn end(&self) -> io::Result<()> {
+        let list = self.directory.join(DIRECTORIES);
+        let others = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        if others.into_iter().all(|entry| entry.path() == list) {
+            if list.exists() {
+                file::remove(&list)?;
+            }
+            // It may never have been made.
+            let _ = std::fs::remove_dir(&self.directory);
+        }
         Ok(())
     }
 

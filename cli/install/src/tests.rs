@@ -264,6 +264,16 @@ fn all_hosts_together_come_and_go_in_any_order() {
 }
 
 #[test]
+fn a_directory_that_somebody_uses_stays() {
+    let machine = Machine::new();
+    machine.install(Host::Codex, USER);
+    let theirs = machine.write("home/.codex/history.jsonl", "{}");
+    machine.uninstall(Host::Codex, Scope::User);
+    assert_eq!(machine.tree(), [(machine.places.codex.clone(), None), (theirs, Some(b"{}".to_vec())),]);
+    assert!(!machine.dir.path().join("mesh/install").exists(), "nothing of ours is left to know");
+}
+
+#[test]
 fn an_older_version_is_brought_up_to_date_and_gone_without_a_trace() {
     for host in Host::ALL {
         let machine = Machine::new();

@@ -16,7 +16,7 @@ const LINES: usize = 64;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(super) enum Failure {
     /// It could not be started.
     #[error("cannot start {0}: {1}")]
     Start(String, std::io::Error),
@@ -33,7 +33,7 @@ pub enum Failure {
 
 /// A program that runs for as long as this.
 #[derive(Debug)]
-pub struct Conversation {
+pub(super) struct Conversation {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -43,7 +43,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// Starts a program in a directory.
-    pub fn start(
+    pub(super) fn start(
         program: &OsStr,
         arguments: &[String],
         directory: &Path,
@@ -70,12 +70,12 @@ impl Conversation {
     }
 
     /// Says something that needs no answer.
-    pub fn tell(&mut self, method: &str, parameters: &Value) -> Result<(), Failure> {
+    pub(super) fn tell(&mut self, method: &str, parameters: &Value) -> Result<(), Failure> {
         self.write(&json!({"jsonrpc": "2.0", "method": method, "params": parameters}))
     }
 
     /// Asks, and waits for the answer.
-    pub fn ask(&mut self, id: u32, method: &str, parameters: &Value) -> Result<Value, Failure> {
+    pub(super) fn ask(&mut self, id: u32, method: &str, parameters: &Value) -> Result<Value, Failure> {
         self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": parameters}))?;
         loop {
             let left = self.patience.saturating_sub(self.began.elapsed());

@@ -67,7 +67,7 @@ fn tools(
 pub(super) fn own(host: Host, places: &Places, registered: &Registered, probing: &Probing) -> Option<Check> {
     let program = host.programs().iter().find_map(|name| places.program(name))?;
     match host {
-        Host::ClaudeCode => Some(claude(program.as_os_str(), places, probing)),
+        Host::ClaudeCode => Some(claude(program.as_os_str(), registered, places, probing)),
         Host::Codex if !registered.hooks.is_empty() => Some(codex(program.as_os_str(), places, probing)),
         Host::Codex
         | Host::Cursor
@@ -82,7 +82,7 @@ pub(super) fn own(host: Host, places: &Places, registered: &Registered, probing:
 }
 
 /// Claude Code starts its servers and says how they are.
-fn claude(program: &OsStr, places: &Places, probing: &Probing) -> Check {
+fn claude(program: &OsStr, registered: &Registered, places: &Places, probing: &Probing) -> Check {
     const WHAT: &str = "claude mcp list";
     let host = Some(Host::ClaudeCode);
     let mut command = Command::new(program);
@@ -92,7 +92,8 @@ fn claude(program: &OsStr, places: &Places, probing: &Probing) -> Check {
         Ok(ended) => ended.out,
         Err(why) => return Check::open(host, WHAT, why, None),
     };
-    let line = output.lines().find(|line| line.contains("meshctl") || line.starts_with("mesh:"));
+    let server = registered.server.as_deref().unwrap_or_default().join(" ");
+    let line = output.lines().find(|line| line.contains(&server));
     match line.map(str::trim) {
         None => Check::bad(
             host,
