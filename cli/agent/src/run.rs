@@ -40,6 +40,10 @@ pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Conf
         return 0;
     }
     let work = match event.and_then(wake::Way::parse) {
+        Some(way) if !wake::is_wanted(host, &var) => {
+            tracing::debug!(?way, "nothing to wait for");
+            return 0;
+        }
         Some(way) => Work::Wait { host, way, session: session_named(&payload) },
         None => match host.parse(event, &payload, &var) {
             Ok(call) if call.event == Event::Other => {

@@ -83,6 +83,13 @@ pub(crate) fn way_of(host: Host) -> &'static str {
     }
 }
 
+/// Whether a waiting process has somebody to wake: not where another host runs the hooks of Claude Code, and not in a
+/// session without a terminal, which would wait for it before it ends.
+pub(crate) fn is_wanted(host: Host, var: &dyn Fn(&str) -> Option<OsString>) -> bool {
+    let unattended = var("CLAUDE_CODE_SESSION_ATTENDED").is_some_and(|value| value == "0");
+    host != Host::ClaudeCode || (var("CLAUDECODE").is_some() && !unattended)
+}
+
 /// One waiting process.
 struct Waiter {
     host: Host,

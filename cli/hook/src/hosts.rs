@@ -145,9 +145,9 @@ impl Host {
     pub fn takes_ask(self, call: &Call) -> bool {
         matches!(call.event, Event::BeforeTool(_))
             && match self {
-                Self::ClaudeCode | Self::Gemini | Self::Vscode | Self::Copilot => true,
+                Self::ClaudeCode | Self::Vscode | Self::Copilot => true,
                 Self::Cursor => call.called == "beforeShellExecution",
-                Self::Codex | Self::Opencode | Self::Windsurf | Self::Goose => false,
+                Self::Codex | Self::Gemini | Self::Opencode | Self::Windsurf | Self::Goose => false,
             }
     }
 }

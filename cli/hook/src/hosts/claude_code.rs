@@ -90,8 +90,8 @@ pub(super) fn shape(call: &Call, reply: &Reply) -> Output {
         }
         Event::Prompt | Event::AfterTool(_) | Event::SubagentStart => specific.additional_context = context,
         Event::Stop { .. } => {
-            answer.reason = going_on(reply);
-            answer.decision = answer.reason.as_ref().map(|_| "block");
+            // As a context the model reads it once; the reason of a `block` comes twice.
+            specific.additional_context = going_on(reply);
         }
         Event::SubagentStop => {}
         Event::Interrupted | Event::SessionEnd(_) | Event::Other => return Output::default(),

@@ -4,10 +4,10 @@
 //! answers; names of tools and of arguments from the same code.
 //!
 //! Not verified: `edit` as another name of `replace`, `absolute_path` (an argument of older versions), and what a user
-//! sees of `systemMessage` at each event. No session was run.
+//! sees of `systemMessage` at each event.
 //!
-//! * A tool is denied with `decision` and `reason`. Asking is not documented, but in the code: `decision: "ask"`, and the
-//!   user is shown `systemMessage`.
+//! * A tool is denied with `decision` and `reason`. `decision: "ask"` is in the code, not in the documentation, and lets
+//!   a session without a terminal hang: what the user should be asked is denied, and the model is told to ask.
 //! * Before a tool no context reaches the model: it goes with a denial or is dropped. After one, at a prompt and at the
 //!   start it is `hookSpecificOutput.additionalContext`; angle brackets in it come out escaped.
 //! * Going on after a turn is a denial of `AfterAgent`: its reason is the next prompt.
@@ -81,10 +81,8 @@ pub(super) fn shape(call: &Call, reply: &Reply) -> Output {
     let mut answer = Answer { system_message: told(reply.notice.as_deref()), ..Answer::default() };
     match &call.event {
         Event::BeforeTool(_) => {
-            (answer.decision, answer.reason) = ruling(reply, true, reply.context.as_deref()).unzip();
-            if answer.decision == Some("ask") {
-                answer.system_message = answer.reason.clone();
-            }
+            // `ask` makes a session without a terminal wait for ever.
+            (answer.decision, answer.reason) = ruling(reply, false, reply.context.as_deref()).unzip();
         }
         Event::SessionStart(_) | Event::Prompt | Event::AfterTool(_) => {
             answer.hook_specific_output = told(reply.context.as_deref()).map(|additional_context| Specific {
