@@ -27,7 +27,7 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     /// Mail that the answer shows, if that counts.
     pub(crate) showed: OnceLock<Showed>,
-    /// Kept while the call waits for mail, and until its answer was handed over.
+    /// Kept while the call reads mail or waits for it, and until its answer was handed over.
     pub(crate) waiting: OnceLock<Waiting>,
     patience: Patience,
     stop: CancellationToken,

@@ -242,7 +242,9 @@ impl Member {
         let former = state.joined.as_ref().and_then(|joined| joined.shared.as_ref());
         let shared = if state.detached { None } else { self.shared(&agent, former) };
         let resume_key = agent.session.as_ref().map(|id| format!("{}:{id}", agent.kind));
-        let way = self.way(&agent.kind);
+        // One process wakes; another beside it would do so too.
+        let serves = shared.as_ref().is_none_or(Shared::is_served_here);
+        let way = self.way(&agent.kind).filter(|_| serves);
         let hooked = shared.as_ref().is_some_and(Shared::is_hooked);
         let info = PeerInfo {
             // Hooks tell theirs.
@@ -281,10 +283,12 @@ impl Member {
         let events = session.events();
         let news = SharedNews::new(&session, self.signals.clone());
         let adopted = session.joined_at().is_none();
+        if adopted || maybe_known {
+            news.take_over_locks(&session).await;
+        }
         if adopted {
             news.catch_up(&session).await;
         } else if maybe_known {
-            news.take_over_locks(&session).await;
             news.learn_requests(&session).await;
         }
         let mut tasks = Vec::new();

@@ -63,7 +63,7 @@ impl SharedNews {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// While this lives, a call waits for mail, whose answer the agent gets: nothing else need tell it.
+    /// While this lives, a call reads mail or waits for it, whose answer the agent gets: nothing else need tell it.
     pub(crate) fn waiting(&self) -> Waiting {
         self.lock().waiting += 1;
         Waiting::new(self.clone())

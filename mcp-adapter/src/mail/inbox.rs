@@ -28,6 +28,8 @@ pub(crate) async fn inbox(joined: &Joined, call: &Call) -> Answer {
     let after_revision = args.number("after")?.unwrap_or_default();
     let wait = call.wait()?;
     let feed = Feed::read(args)?;
+    // The answer brings the mail.
+    _ = call.waiting.set(joined.news.waiting());
     if let Ack::UpTo(revision) = ack {
         joined.ack(revision).await?;
     }
@@ -60,10 +62,6 @@ async fn read(
     limit: u32,
     wait: Duration,
 ) -> Result<ListMessagesResponse, Failure> {
-    if !wait.is_zero() {
-        // Its answer brings the mail.
-        _ = call.waiting.set(joined.news.waiting());
-    }
     let ask = |wait: Option<Duration>| {
         let wait = wait.and_then(|wait| wait.try_into().ok());
         joined.session.inbox(ListMessagesRequest { after_revision, limit, wait })

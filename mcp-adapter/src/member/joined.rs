@@ -57,9 +57,9 @@ impl Joined {
         self.news.lock().replaced
     }
 
-    /// Whether the session outlives this process: then hooks tell when the agent has ended.
+    /// Whether the session outlives this process: hooks tell when the agent has ended, or another process serves it.
     pub(super) fn goes_on(&self) -> bool {
-        self.shared.as_ref().is_some_and(Shared::is_hooked)
+        self.shared.as_ref().is_some_and(|shared| shared.is_hooked() || !shared.is_served_here())
     }
 
     /// What the agent should know besides an answer; not of mail that hooks have shown.
@@ -117,7 +117,7 @@ impl Joined {
         wake::report(&self.session, wake::TASK, showed.upto, None).await;
     }
 
-    /// Says on the mesh how the agent is woken, unless hooks do.
+    /// Says on the mesh how the agent is woken, unless hooks or another process do.
     pub(crate) async fn tell_wake(&self) {
         if self.goes_on() {
             return;

@@ -20,13 +20,18 @@ pub(super) struct Shared {
     /// It was found by the process alone; a call may say that it is not the one.
     by_process: bool,
     /// Held while this process serves the agent session.
-    _claim: Option<Arc<File>>,
+    claim: Option<Arc<File>>,
 }
 
 impl Shared {
     /// Whether hooks report on the agent session.
     pub(super) fn is_hooked(&self) -> bool {
         is_hooked(self.kept.agent())
+    }
+
+    /// Whether this process is the one that serves the agent session, rather than one beside it.
+    pub(super) fn is_served_here(&self) -> bool {
+        self.claim.is_some()
     }
 }
 
@@ -92,7 +97,7 @@ impl Member {
                 may_move: !agent.told_now,
                 by_process: false,
                 kept: Kept::new(found, self.client.config()),
-                _claim: claim.map(Arc::new),
+                claim: claim.map(Arc::new),
             }),
             Err(error) => {
                 tracing::warn!(%error, "no registry of agents; hooks will be another peer");
@@ -111,7 +116,7 @@ impl Member {
             may_move: !agent.names_its_calls(),
             by_process: true,
             kept: Kept::new(found, self.client.config()),
-            _claim: Some(Arc::new(claim)),
+            claim: Some(Arc::new(claim)),
         })
     }
 }
