@@ -39,12 +39,10 @@ pub(crate) async fn events(joined: &Joined, call: &Call) -> Answer {
         ..ListEventsRequest::default()
     };
     let wait = call.wait()?;
-    if !wait.is_zero() {
-        if request.start_revision == 0 {
-            // From now on.
-            let now = list(joined, ListEventsRequest { limit: 1, ..request.clone() }).await?;
-            request.start_revision = now.next_start_revision;
-        }
+    if !wait.is_zero() && request.start_revision == 0 {
+        // From now on.
+        let now = list(joined, ListEventsRequest { limit: 1, ..request.clone() }).await?;
+        request.start_revision = now.next_start_revision;
     }
     let ask = |wait: Option<Duration>| {
         let wait = wait.and_then(|wait| wait.try_into().ok());

@@ -203,7 +203,8 @@ fn when_seen(delivery: &Delivery) -> String {
         (PeerActivity::Working, _) => "working; sees it at its next step".into(),
         (PeerActivity::Idle, "") => "idle; sees it at its next turn".into(),
         (PeerActivity::Idle, wake) => format!("idle; will be woken by {}", word(wake)),
-        (PeerActivity::Unspecified, _) => "online".into(),
+        (PeerActivity::Unspecified, "") => "online".into(),
+        (PeerActivity::Unspecified, wake) => format!("online; woken by {} if idle", word(wake)),
     }
 }
 
@@ -285,7 +286,8 @@ mod tests {
             ..delivery("birch", DeliveryStatus::Queued)
         };
         for (delivery, told) in [
-            (at(PeerActivity::Unspecified, "monitor"), "online"),
+            (at(PeerActivity::Unspecified, ""), "online"),
+            (at(PeerActivity::Unspecified, "monitor"), "online; woken by monitor if idle"),
             (at(PeerActivity::Working, "monitor"), "working; sees it at its next step"),
             (at(PeerActivity::Idle, ""), "idle; sees it at its next turn"),
             (at(PeerActivity::Idle, "monitor"), "idle; will be woken by monitor"),

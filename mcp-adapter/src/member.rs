@@ -283,6 +283,10 @@ impl Member {
         let events = session.events();
         let news = SharedNews::new(&session, self.signals.clone());
         let adopted = session.joined_at().is_none();
+        // One that has ended begins anew now, so that its locks are seen to linger.
+        if adopted && let Err(error) = session.heartbeat().await {
+            tracing::warn!(%error, "the session that was left here may have ended");
+        }
         if adopted || maybe_known {
             news.take_over_locks(&session).await;
         }

@@ -98,11 +98,23 @@ impl Client {
     }
 }
 
+/// Mail in the results of tasks, by their ids, until they are fetched.
+type Unfetched = BTreeMap<String, Mail>;
+
+/// Mail in the result of a task.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    /// Which.
+    pub(crate) showed: Showed,
+    /// Until this goes, nothing else tells of it.
+    _waiting: Option<Waiting>,
+}
+
 /// The tasks of this process.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {
     manager: TaskManager,
-    mail: Arc<Mutex<BTreeMap<String, (Showed, Option<Waiting>)>>>,
+    mail: Arc<Mutex<Unfetched>>,
 }
 
 impl fmt::Debug for Tasks {
@@ -180,7 +192,7 @@ impl Tasks {
         }
         if let Some(showed) = done.showed {
             let id = task.task_id().to_owned();
-            self.mail().insert(id.clone(), (showed, done.waiting));
+            self.mail().insert(id.clone(), Mail { showed, _waiting: done.waiting });
             tokio::spawn(async move {
                 tokio::time::sleep(FETCHED_WITHIN).await;
                 self.mail().remove(&id);
@@ -193,8 +205,7 @@ impl Tasks {
     pub(crate) fn get(&self, id: &str) -> Result<(DetailedTask, Option<Mail>), ErrorData> {
         let task = self.manager.get_task(id)?;
         let fetched = matches!(task.payload, TaskPayload::Completed { .. });
-        let mail = if fetched { self.mail().remove(id) } else { None };
-        Ok((task, mail.map(|(showed, waiting)| Mail { showed, _waiting: waiting })))
+        Ok((task, if fetched { self.mail().remove(id) } else { None }))
     }
 
     /// What a client answers to questions of a task; none has any.
@@ -217,17 +228,9 @@ impl Tasks {
         self.mail().clear();
     }
 
-    fn mail(&self) -> MutexGuard<'_, BTreeMap<String, (Showed, Option<Waiting>)>> {
+    fn mail(&self) -> MutexGuard<'_, Unfetched> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Mail in the result of a task that was fetched.
-#[derive(Debug)]
-pub(crate) struct Mail {
-    /// Which.
-    pub(crate) showed: Showed,
-    _waiting: Option<Waiting>,
 }
 
 /// Tells the client at growing intervals how long a call has waited; ends when the client takes no more.

@@ -160,13 +160,8 @@ async fn mail_is_shown_by_hooks_or_by_the_inbox_and_not_by_both() {
     assert!(mail.contains("> to be shown by the inbox"), "{mail}");
     let told = hook(&mesh, "UserPromptSubmit", &json!({"prompt": "go on"})).await;
     assert_eq!(told, "");
-    let inbox = owl
-        .receipts(mesh_client::proto::GetReceiptsRequest {
-            message_id: sent.message_id,
-            ..Default::default()
-        })
-        .await
-        .unwrap();
+    let inbox =
+        owl.receipts(mesh_client::proto::GetReceiptsRequest { message_id: sent.message_id }).await.unwrap();
     assert_eq!(inbox.deliveries[0].status(), mesh_client::proto::DeliveryStatus::Read, "the hook marks it");
     host.end().await;
 }

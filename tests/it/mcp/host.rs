@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 
 use super::agent::Era;
 
+/// More than a test lets an adapter say before it looks.
+const NOTES: usize = 1000;
+
 /// What an adapter says by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Note {
@@ -35,13 +38,13 @@ pub(super) enum Note {
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     config: ClientConfig,
-    notes: mpsc::UnboundedSender<Note>,
+    notes: mpsc::Sender<Note>,
 }
 
 impl Client {
-    fn note(&self, note: Note) {
+    async fn note(&self, note: Note) {
         // A test that looks no longer has ended.
-        _ = self.notes.send(note);
+        _ = self.notes.send(note).await;
     }
 }
 
@@ -55,7 +58,7 @@ impl ClientHandler for Client {
         params: ResourceUpdatedNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        self.note(Note::Updated(params.uri));
+        self.note(Note::Updated(params.uri)).await;
     }
 
     async fn on_custom_notification(
@@ -63,11 +66,11 @@ impl ClientHandler for Client {
         notification: CustomNotification,
         _: NotificationContext<RoleClient>,
     ) {
-        self.note(Note::Custom(notification.method, notification.params.unwrap_or_default()));
+        self.note(Note::Custom(notification.method, notification.params.unwrap_or_default())).await;
     }
 
     async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        self.note(Note::Progress(params.progress));
+        self.note(Note::Progress(params.progress)).await;
     }
 }
 
@@ -75,13 +78,13 @@ impl ClientHandler for Client {
 pub(super) struct Host {
     /// The connection.
     pub(super) client: RunningService<RoleClient, Client>,
-    notes: mpsc::UnboundedReceiver<Note>,
+    notes: mpsc::Receiver<Note>,
 }
 
 impl Host {
     /// Starts an adapter and connects to it.
     pub(super) async fn start(command: Command, era: Era, name: &str, can: ClientCapabilities) -> Self {
-        let (sender, notes) = mpsc::unbounded_channel();
+        let (sender, notes) = mpsc::channel(NOTES);
         let config = ClientConfig::new(can, Implementation::new(name, "1.0"));
         let lifecycle = match era {
             Era::Legacy => ClientLifecycleMode::Initialize,
@@ -147,7 +150,7 @@ pub(super) async fn is_woken_by(witness: &Session, name: &str, way: &str) {
 
 /// What is known of a message's way to its one recipient, once something was reported of waking it.
 pub(super) async fn woken(sender: &Session, message_id: &str) -> Delivery {
-    let request = GetReceiptsRequest { message_id: message_id.into(), ..GetReceiptsRequest::default() };
+    let request = GetReceiptsRequest { message_id: message_id.into() };
     within("a report of the wake", async {
         loop {
             let delivery = sender.receipts(request.clone()).await.unwrap().deliveries.remove(0);
