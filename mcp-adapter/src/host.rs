@@ -98,10 +98,10 @@ impl Host {
     fn from_vars(var: impl Fn(&str) -> Option<OsString>, here: PathBuf) -> Self {
         let set = |name: &str| var(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
-        // `claude-code_2.1.329_harness`
+        // `claude-code_2.1.329_harness`, or `claude-code_2-1-329_harness`
         let version = text("AI_AGENT").and_then(|agent| {
             let version = agent.split('_').nth(1)?;
-            version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
+            version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.replace('-', "."))
         });
         Self {
             directory: set("CLAUDE_PROJECT_DIR")
@@ -245,6 +245,15 @@ mod tests {
                 told_now: false,
             };
             assert_eq!(agent, expected, "{vars:?} {client:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_has_points_however_the_environment_spells_it() {
+        for spelt in ["claude-code_2.1.329_harness", "claude-code_2-1-329_harness"] {
+            let agent =
+                host(&[("CLAUDECODE", "1"), ("AI_AGENT", spelt)]).agent(None, &RequestMetaObject::new());
+            assert_eq!(agent.version, "2.1.329");
         }
     }
 
