@@ -3,14 +3,16 @@
 mod kinds;
 mod until;
 
+use std::time::Duration;
+
 use mesh_client::ErrorReason;
 use mesh_client::proto::{EventFilter, ListEventsRequest, ListEventsResponse};
 
 use self::kinds::{event_type, lines};
 use crate::args::{Answer, Failure};
+use crate::call::Call;
 use crate::member::Joined;
 use crate::render::Page;
-use crate::server::Call;
 
 /// Batches shown when no limit is given, and at most.
 const SHOWN: u64 = 20;
@@ -37,18 +39,17 @@ pub(crate) async fn events(joined: &Joined, call: &Call) -> Answer {
         ..ListEventsRequest::default()
     };
     let wait = call.wait()?;
-    if !wait.is_zero() {
-        if request.start_revision == 0 {
-            // From now on.
-            let now = list(joined, ListEventsRequest { limit: 1, ..request.clone() }).await?;
-            request.start_revision = now.next_start_revision;
-        }
-        request.wait = wait.try_into().ok();
+    if !wait.is_zero() && request.start_revision == 0 {
+        // From now on.
+        let now = list(joined, ListEventsRequest { limit: 1, ..request.clone() }).await?;
+        request.start_revision = now.next_start_revision;
     }
-    let Some(answer) = call.unless_stopped(list(joined, request)).await else {
-        return Err(Failure::new("stopped waiting"));
+    let ask = |wait: Option<Duration>| {
+        let wait = wait.and_then(|wait| wait.try_into().ok());
+        list(joined, ListEventsRequest { wait, ..request.clone() })
     };
-    Ok(rendered(&answer?))
+    let answer = call.until_there(wait, ask, |answer| !answer.batches.is_empty()).await;
+    Ok(rendered(&answer.ok_or_else(|| Failure::new("stopped waiting"))??))
 }
 
 async fn list(joined: &Joined, request: ListEventsRequest) -> Result<ListEventsResponse, Failure> {

@@ -12,6 +12,8 @@ use mesh_client::agent::{Identity, Process};
 use rmcp::model::{Implementation, RequestMetaObject};
 use serde_json::Value;
 
+use crate::wake::Inbox;
+
 /// Longest kind and version of an agent that the contract takes.
 const LONGEST: usize = 64;
 /// Longest id of a session that is taken for one.
@@ -54,6 +56,7 @@ pub(crate) struct Host {
     kind: Option<&'static str>,
     version: Option<String>,
     claude_session: Option<String>,
+    inbox: Option<Inbox>,
     /// The process was started by a command of an agent, not by the agent.
     child: bool,
 }
@@ -75,20 +78,30 @@ impl Host {
     /// Reads environment, working directory and machine.
     pub(crate) fn from_env() -> Self {
         let here = std::env::current_dir().unwrap_or_default();
-        Self {
+        let process = Process::above();
+        let mut host = Self {
             machine: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            process: Process::above(),
+            process,
             ..Self::from_vars(|name| std::env::var_os(name), here)
+        };
+        if let Some(inbox) = &mut host.inbox {
+            inbox.host = process.map(|process| process.pid);
         }
+        host
+    }
+
+    /// Where the session of an agent takes messages, if its host has opened that to this process.
+    pub(crate) fn inbox_of(&self, kind: &str) -> Option<&Inbox> {
+        self.inbox.as_ref().filter(|_| kind == "claude-code" && !self.child)
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<OsString>, here: PathBuf) -> Self {
         let set = |name: &str| var(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
-        // `claude-code_2.1.329_harness`
+        // `claude-code_2.1.329_harness`, or `claude-code_2-1-329_harness`
         let version = text("AI_AGENT").and_then(|agent| {
             let version = agent.split('_').nth(1)?;
-            version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
+            version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.replace('-', "."))
         });
         Self {
             directory: set("CLAUDE_PROJECT_DIR")
@@ -98,6 +111,15 @@ impl Host {
             kind: VARIABLES.iter().find(|(name, _)| set(name).is_some()).map(|(_, kind)| *kind),
             version,
             claude_session: text("CLAUDE_CODE_SESSION_ID"),
+            inbox: set("CLAUDE_CODE_MESSAGING_SOCKET").map(|path| Inbox {
+                path: path.into(),
+                token: text("CLAUDE_CODE_MESSAGING_TOKEN"),
+                sessions: set("CLAUDE_CONFIG_DIR")
+                    .map(PathBuf::from)
+                    .or_else(|| Some(PathBuf::from(set("HOME")?).join(".claude")))
+                    .map(|config| config.join("sessions")),
+                host: None,
+            }),
             child: set("CLAUDE_CODE_CHILD_SESSION").is_some(),
             ..Self::default()
         }
@@ -128,6 +150,11 @@ impl Agent {
     /// Whether hooks may report on the same session.
     pub(crate) fn may_be_hooked(&self) -> bool {
         HOOKED.contains(&self.kind.as_str())
+    }
+
+    /// Whether each call of such an agent says which session it comes from, of several that its process may run.
+    pub(crate) fn names_its_calls(&self) -> bool {
+        self.kind == "codex"
     }
 
     /// What the registry is asked for.
@@ -222,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn a_version_has_points_however_the_environment_spells_it() {
+        for spelt in ["claude-code_2.1.329_harness", "claude-code_2-1-329_harness"] {
+            let agent =
+                host(&[("CLAUDECODE", "1"), ("AI_AGENT", spelt)]).agent(None, &RequestMetaObject::new());
+            assert_eq!(agent.version, "2.1.329");
+        }
+    }
+
+    #[test]
     fn codex_names_its_thread_in_each_call() {
         let client = Implementation::new("codex-mcp-client", "0.169.0");
         for (sent, key) in [
@@ -244,6 +280,19 @@ mod tests {
         assert_eq!(host(&[("CLAUDE_PROJECT_DIR", "/")]).directory, PathBuf::from("/"));
         assert_eq!(host(&[("CLAUDE_PROJECT_DIR", "/no/such/dir")]).directory, PathBuf::from("/work"));
         assert_eq!(host(&[]).directory, PathBuf::from("/work"));
+    }
+
+    #[test]
+    fn an_inbox_is_that_of_the_agent_that_started_the_server() {
+        let socket = [("CLAUDE_CODE_MESSAGING_SOCKET", "/tmp/1.sock"), ("HOME", "/home/u")];
+        let own = host(&[CLAUDE, &socket].concat());
+        let inbox = own.inbox_of("claude-code").unwrap();
+        assert_eq!((inbox.path.as_path(), &inbox.token), ("/tmp/1.sock".as_ref(), &None));
+        assert_eq!(inbox.sessions, Some("/home/u/.claude/sessions".into()));
+        assert!(own.inbox_of("codex").is_none(), "another agent in its shell");
+        let shell = [CLAUDE, &socket, &[("CLAUDE_CODE_CHILD_SESSION", "1")]].concat();
+        assert!(host(&shell).inbox_of("claude-code").is_none());
+        assert!(host(CLAUDE).inbox_of("claude-code").is_none());
     }
 
     #[test]

@@ -2,15 +2,18 @@
 //!
 //! Modules in reading order: `server` (the handler), `schema` (what the agent reads of the tools), one module
 //! per tool group (`presence`, `mail`, `memory`, `locks` and `unlock`, `events`), `member` (the peer behind the calls),
-//! `news` (what happened meanwhile), `place`, `host`, `args`, `render`, `stdio`.
+//! `news` (what happened meanwhile), `wake` (handing mail to an idle agent), `waiting` (calls that wait), `resource` (the
+//! inbox), `place`, `host`, `call`, `args`, `render`, `stdio`.
 //!
 //! What must hold:
-//! * Nothing touches the broker before the first tool call; that call joins.
+//! * Nothing touches the broker before the first tool call, or the first reading of the inbox; that joins. Where hooks
+//!   have joined for the same agent session, that session is taken up without waiting for a call.
 //! * A tool that fails answers with a result the model can read, which names the next step.
 //! * What other peers wrote is shown as quoted data, and cannot be mistaken for anything else in an answer.
 //! * The process ends with its host: at the end of its input or on a signal, within about a second.
 
 mod args;
+mod call;
 mod events;
 mod host;
 mod locks;
@@ -23,12 +26,15 @@ mod presence;
 mod render {
     pub(crate) use mesh_client::display::model::*;
 }
+mod resource;
 mod schema;
 mod server;
 mod stdio;
 #[cfg(test)]
 mod tests;
 mod unlock;
+mod waiting;
+mod wake;
 
 /// How things are said to a model, for others that speak to one.
 pub mod text {
@@ -37,6 +43,8 @@ pub mod text {
 }
 
 use anyhow::Context as _;
+
+pub use self::wake::Push;
 
 /// How to run the adapter.
 #[derive(Clone, Debug)]
@@ -50,6 +58,8 @@ pub struct Options {
     /// Speak no protocol version later than 2025-11-25, the last with an `initialize` handshake: some host
     /// features need it.
     pub legacy: bool,
+    /// How mail is pushed into the agent's session. A channel implies `legacy`.
+    pub push: Push,
 }
 
 /// Serves MCP on standard input and output until the input ends or a signal comes, on one thread.

@@ -11,11 +11,11 @@ use mesh_client::proto::{
 use mesh_client::{Acquired, ClientError, ErrorReason, Session};
 
 use crate::args::{Answer, Args, Failure, Wish};
+use crate::call::{Call, LONGEST_WAIT};
 use crate::member::Joined;
 use crate::news::{SharedNews, held_list};
 use crate::place::is_subject;
 use crate::render::{Page, age, count, duration, left, quoted, span, word, words};
-use crate::server::{Call, LONGEST_WAIT};
 
 /// Conflicts told in a refusal.
 const CONFLICTS: usize = 5;

@@ -13,13 +13,13 @@ use mesh_client::proto::{
 };
 use mesh_client::{ClientError, ErrorReason};
 
-pub(crate) use self::inbox::inbox;
+pub(crate) use self::inbox::{inbox, rendered};
 pub(crate) use self::letters::Letters;
 use crate::args::{Answer, Args, Failure};
+use crate::call::Call;
 use crate::member::Joined;
 use crate::presence::{peer_name, peers};
 use crate::render::{age, count, span, word, words};
-use crate::server::Call;
 
 /// Sends a message; waits for a reply if told to.
 pub(crate) async fn send(joined: &Joined, call: &Call) -> Answer {
@@ -27,6 +27,7 @@ pub(crate) async fn send(joined: &Joined, call: &Call) -> Answer {
     let body = args.text("body")?.ok_or_else(|| Failure::new("body: say what to send"))?;
     let wait = call.span("wait_reply_seconds")?;
     let answered = answered(joined, args).await?;
+    let read = answered.as_ref().map(|message| message.revision).unwrap_or_default();
     let mut to = To::read(&args.list("to")?)?;
     if let (None, Some(message)) = (&to, &answered) {
         to = To::back(message);
@@ -46,10 +47,14 @@ pub(crate) async fn send(joined: &Joined, call: &Call) -> Answer {
     if wait.is_zero() {
         let answer = joined.session.send(request).await;
         return match answer {
-            Ok(answer) => Ok(told(joined, &answer, &to)),
+            Ok(answer) => {
+                joined.answered(read).await;
+                Ok(told(joined, &answer, &to))
+            }
             Err(error) => Err(failed(joined, error).await),
         };
     }
+    joined.answered(read).await;
     let ask = AskRequest { message: Some(request), wait: wait.try_into().ok() };
     match call.unless_stopped(joined.session.ask(ask)).await {
         None => Err(Failure::new("stopped waiting; a reply will come to mesh_inbox")),
@@ -83,7 +88,7 @@ pub(crate) fn shown(joined: &Joined, message: &Message) -> String {
     let mut news = joined.news.lock();
     news.letters.keep(message);
     news.one_shown(message.revision);
-    inbox::rendered(message, &news.letters, inbox::BODY, "")
+    rendered(message, &news.letters, inbox::BODY, "")
 }
 
 /// The id of a message that was sent or shown, by its number.
@@ -198,7 +203,8 @@ fn when_seen(delivery: &Delivery) -> String {
         (PeerActivity::Working, _) => "working; sees it at its next step".into(),
         (PeerActivity::Idle, "") => "idle; sees it at its next turn".into(),
         (PeerActivity::Idle, wake) => format!("idle; will be woken by {}", word(wake)),
-        (PeerActivity::Unspecified, _) => "online".into(),
+        (PeerActivity::Unspecified, "") => "online".into(),
+        (PeerActivity::Unspecified, wake) => format!("online; woken by {} if idle", word(wake)),
     }
 }
 
@@ -280,7 +286,8 @@ mod tests {
             ..delivery("birch", DeliveryStatus::Queued)
         };
         for (delivery, told) in [
-            (at(PeerActivity::Unspecified, "monitor"), "online"),
+            (at(PeerActivity::Unspecified, ""), "online"),
+            (at(PeerActivity::Unspecified, "monitor"), "online; woken by monitor if idle"),
             (at(PeerActivity::Working, "monitor"), "working; sees it at its next step"),
             (at(PeerActivity::Idle, ""), "idle; sees it at its next turn"),
             (at(PeerActivity::Idle, "monitor"), "idle; will be woken by monitor"),

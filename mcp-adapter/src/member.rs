@@ -1,25 +1,34 @@
 //! The peer behind the calls: joined by the first tool call that comes, left at the end.
 //!
-//! Owns the session. What must hold: calls that come together join once; a call never joins after the process
+//! Owns the session; `shared` is the record that it is in when hooks report on the same agent session, `attach` takes
+//! up the session that they have begun. What must hold: calls that come together join once; a call never joins after the process
 //! began to end; a name given up is not taken again by itself; where hooks report on the same agent session, all its
 //! processes are one peer, whichever of them came first.
 
-use std::fs::File;
-use std::sync::Arc;
+mod attach;
+mod joined;
+mod shared;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mesh_client::agent::{self, Continues, Kept, Registry};
+use mesh_client::agent::Kept;
 use mesh_client::proto::PeerInfo;
 use mesh_client::{Client, ClientError, ErrorReason, JoinOptions, Liveness, Session};
 use rmcp::model::{Implementation, RequestMetaObject};
+use rmcp::service::{Peer, RoleServer};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::joined::Joined;
+use self::joined::Ties;
+use self::shared::Shared;
 use crate::Options;
 use crate::args::Failure;
 use crate::host::{Agent, Host};
-use crate::news::{Reached, SharedNews, held_list};
+use crate::news::{Reached, SharedNews, Signals, held_list};
 use crate::place::Place;
+use crate::wake::{Push, Waker, Way};
 
 /// How long leaving may take when the process ends; the broker notices the end by itself soon after.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
@@ -44,37 +53,19 @@ pub(crate) struct Said {
     pub(crate) branch: Option<String>,
 }
 
-/// A session with what belongs to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Joined {
-    /// The session.
-    pub(crate) session: Session,
-    /// What happened meanwhile.
-    pub(crate) news: SharedNews,
-    /// Where the agent works.
-    pub(crate) place: Arc<Place>,
-    /// Where the session is shared with the hooks of the same agent session.
-    shared: Option<Shared>,
-    _follower: Arc<AbortOnDropHandle<()>>,
-}
-
-/// The record of an agent session that this process belongs to.
-#[derive(Clone, Debug)]
-struct Shared {
-    kind: String,
-    kept: Kept,
-    /// The process may come to run another session.
-    may_move: bool,
-    /// Held while this process serves the agent session.
-    _claim: Option<Arc<File>>,
-}
-
 /// The peer of this process.
 #[derive(Debug)]
 pub(crate) struct Member {
     client: Client,
     scope: Option<String>,
     host: Host,
+    push: Push,
+    /// The client, once it has said something.
+    met: OnceLock<Peer<RoleServer>>,
+    /// When to look at the mail, whichever session it is of.
+    pub(crate) signals: Signals,
+    /// What looks for a session that hooks have begun.
+    attaching: std::sync::Mutex<Option<AbortOnDropHandle<()>>>,
     state: Mutex<State>,
 }
 
@@ -90,34 +81,32 @@ struct State {
     ended: bool,
 }
 
-impl Joined {
-    /// Name of the peer.
-    pub(crate) fn name(&self) -> String {
-        self.session.peer().name
-    }
-
-    fn is_replaced(&self) -> bool {
-        self.news.lock().replaced
-    }
-
-    /// Whether the session outlives this process: then hooks tell when the agent has ended.
-    fn goes_on(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| is_hooked(shared.kept.agent()))
-    }
-}
-
 impl Member {
     /// A peer that has not joined yet.
     pub(crate) fn new(options: Options, host: Host) -> anyhow::Result<Self> {
         let scope = options.scope.or_else(|| options.config.scope.clone());
         let state = State { name: options.name, any_name: true, ..State::default() };
-        Ok(Self { client: Client::new(options.config)?, scope, host, state: Mutex::new(state) })
+        Ok(Self {
+            client: Client::new(options.config)?,
+            scope,
+            host,
+            push: options.push,
+            met: OnceLock::new(),
+            signals: Signals::default(),
+            attaching: std::sync::Mutex::default(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The agent behind a call.
+    pub(crate) fn agent(&self, caller: &Caller) -> Agent {
+        self.host.agent(caller.client.as_ref(), &caller.meta)
     }
 
     /// The session, which the first caller begins.
     pub(crate) async fn joined(&self, caller: &Caller) -> Result<Joined, Failure> {
         let mut state = self.state.lock().await;
-        self.follow_hooks(&mut state);
+        self.follow_hooks(&mut state, Some(&self.agent(caller)));
         match &state.joined {
             Some(joined) if joined.is_replaced() => Err(Failure::replaced()),
             Some(joined) => Ok(joined.clone()),
@@ -133,7 +122,7 @@ impl Member {
         said: &Said,
     ) -> Result<Joined, Failure> {
         let mut state = self.state.lock().await;
-        self.follow_hooks(&mut state);
+        self.follow_hooks(&mut state, Some(&self.agent(caller)));
         if let Some(name) = name
             && state.joined.as_ref().is_none_or(|joined| joined.name() != name || joined.is_replaced())
         {
@@ -162,6 +151,7 @@ impl Member {
 
     /// Ends the session for good, within a second.
     pub(crate) async fn end(&self) {
+        self.attaching.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let leave = async {
             let mut state = self.state.lock().await;
             state.ended = true;
@@ -180,7 +170,12 @@ impl Member {
     /// What the agent should know besides the answer; empty without news, or while another call joins.
     pub(crate) fn footer(&self, reached: Reached) -> String {
         let Ok(state) = self.state.try_lock() else { return String::new() };
-        state.joined.as_ref().map(|joined| joined.news.lock().footer(reached)).unwrap_or_default()
+        state.joined.as_ref().map(|joined| joined.footer(reached)).unwrap_or_default()
+    }
+
+    /// The session, if there is one at present.
+    pub(crate) async fn present(&self) -> Option<Joined> {
+        self.state.lock().await.joined.clone()
     }
 
     /// Takes another name: not while locks are held, which would be lost on the way.
@@ -218,53 +213,6 @@ impl Member {
         renamed
     }
 
-    /// Lets go of a session that hooks have ended for all processes, or that is not the one that runs in the agent's
-    /// process any longer, as after `/resume`.
-    fn follow_hooks(&self, state: &mut MutexGuard<'_, State>) {
-        let Some(joined) = &state.joined else { return };
-        let Some(shared) = &joined.shared else { return };
-        let process = self.host.process.filter(|_| shared.may_move);
-        let runs = process.and_then(|process| self.registry().of_process(&shared.kind, process));
-        let moved = runs.is_some_and(|runs| runs != *shared.kept.agent() && is_hooked(&runs));
-        if moved || joined.news.lock().left {
-            state.joined = None;
-        }
-    }
-
-    fn registry(&self) -> Registry {
-        Registry::of(&self.client.config().home)
-    }
-
-    /// The record of the agent session behind a call; `None` when nothing tells which it is.
-    fn shared(&self, agent: &Agent) -> Option<Shared> {
-        let identity = agent.identity(self.host.process);
-        if !agent.may_be_hooked() || (identity.session.is_none() && identity.process.is_none()) {
-            return None;
-        }
-        // What hooks know of the process is newer than what it was started with.
-        let runs = self.host.process.and_then(|process| self.registry().of_process(&agent.kind, process));
-        let bind = || {
-            self.client.config().home.create()?;
-            self.registry().bind(&identity, Continues::Nothing)
-        };
-        let found = runs.filter(|runs| !agent.told_now && is_hooked(runs)).map_or_else(bind, Ok);
-        let claimed = found.and_then(|found| Ok((found.claim("adapter")?, found)));
-        match claimed {
-            // Another adapter serves this process, and nothing says that both do so for one session.
-            Ok((None, found)) if agent.session.is_none() && !is_hooked(&found) => None,
-            Ok((claim, found)) => Some(Shared {
-                kind: agent.kind.clone(),
-                may_move: !agent.told_now,
-                kept: Kept::new(found, self.client.config()),
-                _claim: claim.map(Arc::new),
-            }),
-            Err(error) => {
-                tracing::warn!(%error, "no registry of agents; hooks will be another peer");
-                None
-            }
-        }
-    }
-
     /// Begins a session, or takes up the one that the agent session has.
     async fn begin(
         &self,
@@ -289,27 +237,25 @@ impl Member {
         if state.ended {
             return Err(Failure::new("this MCP server is shutting down"));
         }
-        let place = match &state.place {
-            Some(place) => Arc::clone(place),
-            None => Arc::new(Place::find(&self.host.directory, self.scope.as_deref()).await?),
-        };
-        state.place = Some(Arc::clone(&place));
-        let agent = self.host.agent(caller.client.as_ref(), &caller.meta);
-        let shared = if state.detached { None } else { self.shared(&agent) };
+        let place = self.place(state).await?;
+        let agent = self.agent(caller);
+        let former = state.joined.as_ref().and_then(|joined| joined.shared.as_ref());
+        let shared = if state.detached { None } else { self.shared(&agent, former) };
         let resume_key = agent.session.as_ref().map(|id| format!("{}:{id}", agent.kind));
+        // One process wakes; another beside it would do so too.
+        let serves = shared.as_ref().is_none_or(Shared::is_served_here);
+        let way = self.way(&agent.kind).filter(|_| serves);
+        let hooked = shared.as_ref().is_some_and(Shared::is_hooked);
         let info = PeerInfo {
-            agent_kind: agent.kind,
-            agent_version: agent.version,
-            host: self.host.machine.clone(),
-            pid: self.host.process.map(|process| process.pid).unwrap_or_default(),
-            worktree: place.worktree(),
+            // Hooks tell theirs.
+            wake: way.as_ref().filter(|_| !hooked).map(|way| way.name().to_owned()).unwrap_or_default(),
             ..described(&place, said).await?
         };
         let options = JoinOptions {
             scope: place.scope.clone(),
             name: state.name.clone(),
             resume_key: resume_key.filter(|_| !state.detached),
-            info,
+            info: self.introduced(info, agent, &place),
             lease_ttl: None,
             liveness: Liveness::Attached,
             kept: None,
@@ -326,20 +272,66 @@ impl Member {
             }
             joined => joined?,
         };
-        // At once: events without a reader are not kept.
-        let events = session.events();
-        let news = SharedNews::new(&session);
-        if session.joined_at().is_none() {
-            news.catch_up(&session).await;
-        } else if maybe_known {
-            news.take_over_locks(&session).await;
-            news.learn_requests(&session).await;
-        }
-        let follow = tokio::spawn(news.clone().follow(session.clone(), events));
-        let joined =
-            Joined { session, news, place, shared, _follower: Arc::new(AbortOnDropHandle::new(follow)) };
+        let joined = self.settle(session, Ties { place, shared, way }, maybe_known).await;
         state.joined = Some(joined.clone());
         Ok(joined)
+    }
+
+    /// A session with all that follows it.
+    async fn settle(&self, session: Session, ties: Ties, maybe_known: bool) -> Joined {
+        // At once: events without a reader are not kept.
+        let events = session.events();
+        let news = SharedNews::new(&session, self.signals.clone());
+        let adopted = session.joined_at().is_none();
+        // One that has ended begins anew now, so that its locks are seen to linger.
+        if adopted && let Err(error) = session.heartbeat().await {
+            tracing::warn!(%error, "the session that was left here may have ended");
+        }
+        if adopted || maybe_known {
+            news.take_over_locks(&session).await;
+        }
+        if adopted {
+            news.catch_up(&session).await;
+        } else if maybe_known {
+            news.learn_requests(&session).await;
+        }
+        let mut tasks = Vec::new();
+        if let Some(way) = ties.way.clone() {
+            let kept = ties.shared.as_ref().map(|shared| shared.kept.clone());
+            tasks.push(tokio::spawn(Waker::new(way, session.clone(), news.clone(), kept).run()));
+        }
+        tasks.push(tokio::spawn(news.clone().follow(session.clone(), events)));
+        let joined = Joined::new(session, news, ties, tasks);
+        if adopted {
+            joined.tell_wake().await;
+        }
+        joined
+    }
+
+    async fn place(&self, state: &mut MutexGuard<'_, State>) -> Result<Arc<Place>, Failure> {
+        let place = match &state.place {
+            Some(place) => Arc::clone(place),
+            None => Arc::new(Place::find(&self.host.directory, self.scope.as_deref()).await?),
+        };
+        state.place = Some(Arc::clone(&place));
+        Ok(place)
+    }
+
+    /// The way by which this process can wake an agent.
+    fn way(&self, kind: &str) -> Option<Way> {
+        Way::choose(self.push, self.host.inbox_of(kind), self.met.get())
+    }
+
+    /// What is said of a peer, with who it is and where.
+    fn introduced(&self, info: PeerInfo, agent: Agent, place: &Place) -> PeerInfo {
+        PeerInfo {
+            agent_kind: agent.kind,
+            agent_version: agent.version,
+            host: self.host.machine.clone(),
+            pid: self.host.process.map(|process| process.pid).unwrap_or_default(),
+            worktree: place.worktree(),
+            ..info
+        }
     }
 }
 
@@ -350,11 +342,6 @@ enum Name {
     Wish,
     /// Only this one.
     Demand,
-}
-
-/// Whether hooks report on an agent session.
-fn is_hooked(agent: &agent::Agent) -> bool {
-    agent.read().is_some_and(|record| record.hooked)
 }
 
 /// The part of a peer's description that changes with the work.

@@ -6,6 +6,7 @@
 
 mod fold;
 mod requests;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 pub(crate) use self::fold::{Held, News};
 pub(crate) use self::requests::asked;
 pub use self::requests::asks;
+pub(crate) use self::signals::{Changes, Signals, Waiting};
 use crate::args::is_replaced;
 use crate::render::{left, word};
 
@@ -42,18 +44,29 @@ pub(crate) enum Reached {
 
 /// The news of one session, shared between the calls and the task that follows the events.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedNews(Arc<Mutex<News>>);
+pub(crate) struct SharedNews {
+    news: Arc<Mutex<News>>,
+    /// For those who look when something has changed.
+    pub(crate) signals: Signals,
+}
 
 impl SharedNews {
     /// News of a session that has just begun.
-    pub(crate) fn new(session: &Session) -> Self {
+    pub(crate) fn new(session: &Session, signals: Signals) -> Self {
         let revision = session.joined_at().map(|cursor| cursor.revision).unwrap_or_default();
-        Self(Arc::new(Mutex::new(News::new(&session.peer(), session.unread_at_join(), revision))))
+        let news = News::new(&session.peer(), session.unread_at_join(), revision);
+        Self { news: Arc::new(Mutex::new(news)), signals }
     }
 
     /// The news. Never held across an await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, News> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While this lives, a call reads mail or waits for it, whose answer the agent gets: nothing else need tell it.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.lock().waiting += 1;
+        Waiting::new(self.clone())
     }
 
     /// Follows the session's events until it is left, or taken over by another process.
@@ -61,14 +74,18 @@ impl SharedNews {
         while let Some(item) = events.next().await {
             match item {
                 Ok(SessionNews::Batch(batch)) => {
-                    let mut news = self.lock();
-                    news.happened(&batch);
-                    news.replaced |= !session.is_shared() && replaces(&batch, &session);
+                    let touched = {
+                        let mut news = self.lock();
+                        news.replaced |= !session.is_shared() && replaces(&batch, &session);
+                        news.happened(&batch)
+                    };
+                    self.signals.raise(touched);
                 }
                 Ok(SessionNews::Rejoined(_)) => {
                     self.lock().rejoined = true;
                     self.take_locks_again(&session).await;
                     self.learn_requests(&session).await;
+                    self.signals.mail();
                 }
                 Ok(SessionNews::Interrupted(_)) => self.lock().interrupted = true,
                 // A kind of news that a later client knows.
@@ -79,6 +96,7 @@ impl SharedNews {
                 }
                 Err(ClientError::SessionLeft) => {
                     self.lock().left = true;
+                    self.signals.turn();
                     return;
                 }
                 // Joining again follows, and is told then.
@@ -159,6 +177,7 @@ impl SharedNews {
     async fn count_anew(&self, session: &Session) {
         self.lock().incomplete = true;
         self.catch_up(session).await;
+        self.signals.mail();
     }
 
     /// What there is to know of a session that was there before: unread mail, its locks, who asks for them.

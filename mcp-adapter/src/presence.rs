@@ -10,11 +10,11 @@ use mesh_client::proto::{
 };
 
 use crate::args::{Answer, Failure};
+use crate::call::Call;
 use crate::locks::waiter_line;
 use crate::member::{Joined, Member, Said};
 use crate::news::{asked, asks, held_list};
 use crate::render::{Page, age, count, quoted, word, words};
-use crate::server::Call;
 
 /// Peers listed to one that checks in.
 const GREETED: usize = 10;

@@ -4,29 +4,35 @@
 //! tool is a result that the model can read. Waiting ends when the client cancels, and when the process ends.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ContentBlock, DiscoverResult,
+    ErrorData, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams, InitializeResult,
+    JsonObject, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    SubscribeRequestParams, SubscriptionFilter, TaskPayload, Tool, UnsubscribeRequestParams,
+    UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, RoleServer, ServerInitializeError, SubscriptionContext};
 use rmcp::{ServerHandler, ServiceExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Answer, Args, Failure};
+use crate::args::Answer;
+use crate::call::Call;
 use crate::host::Host;
 use crate::member::{Caller, Member};
 use crate::news::Reached;
+use crate::resource::{self, Subscription};
 use crate::stdio::Watched;
+use crate::waiting::{Client, Done, Outcome, Tasks};
+use crate::wake::{Push, channel};
 use crate::{Options, events, locks, mail, memory, presence, schema, unlock};
 
-/// Longest wait of a tool: clients give up after about a minute.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(50);
 /// How long calls may go on being answered after the input has ended.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long clients may keep the list of tools, which never changes while the process runs.
@@ -37,59 +43,37 @@ const LIST_TTL_MS: u64 = 3_600_000;
 pub(crate) struct Adapter {
     member: Arc<Member>,
     tools: Arc<[Tool]>,
+    tasks: Tasks,
+    subscription: Subscription,
+    /// Mail goes to the host as a channel.
+    channel: bool,
     legacy: bool,
     /// Cancelled when the input ends.
     closing: CancellationToken,
 }
 
-/// One tool call.
-#[derive(Debug)]
-pub(crate) struct Call {
-    /// What the tool is asked.
-    pub(crate) args: Args,
-    /// Who asks.
-    pub(crate) caller: Caller,
-    cancelled: CancellationToken,
-    closing: CancellationToken,
-}
-
-impl Call {
-    /// How long to wait, as asked, within the bound.
-    pub(crate) fn wait(&self) -> Result<Duration, Failure> {
-        self.span("wait_seconds")
-    }
-
-    /// A span to wait that goes by another name, within the same bound.
-    pub(crate) fn span(&self, name: &str) -> Result<Duration, Failure> {
-        Ok(self.args.span(name)?.unwrap_or_default().min(LONGEST_WAIT))
-    }
-
-    /// The outcome of `work`, unless nobody waits for it any longer.
-    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            outcome = work => Some(outcome),
-            () = self.cancelled.cancelled() => None,
-            () = self.waiting_ends() => None,
-        }
-    }
-
-    /// After the end of the input only calls that wait are stopped; the others have their answers sent.
-    async fn waiting_ends(&self) {
-        let spans = ["wait_seconds", "wait_reply_seconds"].map(|name| self.span(name).unwrap_or_default());
-        if spans.iter().any(|span| !span.is_zero()) || self.args.raw("until").is_some() {
-            self.closing.cancelled().await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 impl Adapter {
     /// An adapter that has not touched the broker.
     pub(crate) fn new(options: Options, host: Host) -> anyhow::Result<Self> {
-        let legacy = options.legacy;
+        let channel = options.push == Push::Channel;
+        let legacy = options.legacy || channel;
         let member = Arc::new(Member::new(options, host)?);
-        Ok(Self { member, tools: schema::tools().into(), legacy, closing: CancellationToken::new() })
+        Ok(Self {
+            member,
+            tools: schema::tools().into(),
+            tasks: Tasks::default(),
+            subscription: Subscription::default(),
+            channel,
+            legacy,
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// What a request shows of its client is taken note of, and says who calls.
+    fn meet(&self, context: &RequestContext<RoleServer>) -> Caller {
+        let client = context.client_info();
+        self.member.meet(&context.peer, client.clone());
+        Caller { client, meta: context.meta.clone() }
     }
 
     /// Runs a tool; `None` if there is none of this name.
@@ -118,13 +102,70 @@ impl Adapter {
             _ => return None,
         })
     }
+
+    /// The result of a tool that there is, with the news.
+    async fn done(self, name: String, mut call: Call) -> Done {
+        let answer = self.call(&name, &call).await.unwrap_or_else(|| Ok(String::new()));
+        let content =
+            |text: &str, reached| vec![ContentBlock::text(text.to_owned() + &self.member.footer(reached))];
+        let result = match answer {
+            Ok(text) => CallToolResult::success(content(&text, Reached::Yes)),
+            Err(failure) => CallToolResult::error(content(failure.text(), Reached::Unknown)),
+        };
+        Done { result, showed: call.showed.take(), waiting: call.waiting.take() }
+    }
+
+    /// What a result shows that goes to its client now.
+    async fn hand_over(&self, done: Done) -> CallToolResponse {
+        if let Some(showed) = done.showed
+            && let Some(joined) = self.member.present().await
+        {
+            joined.mail_shown(showed).await;
+        }
+        done.result.into()
+    }
+
+    /// How the agent is woken changes with the tasks in which it waits for mail.
+    async fn tell_wake(&self) {
+        if let Some(joined) = self.member.present().await {
+            joined.tell_wake().await;
+        }
+    }
 }
 
 impl ServerHandler for Adapter {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_resources_subscribe()
+            .enable_tasks()
+            .build();
+        let mut info = ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("mesh", env!("CARGO_PKG_VERSION")))
-            .with_instructions(schema::INSTRUCTIONS)
+            .with_instructions(schema::INSTRUCTIONS);
+        if self.channel {
+            let channel = (channel::CAPABILITY.to_owned(), JsonObject::new());
+            info.capabilities.experimental = Some(BTreeMap::from([channel]));
+            // The host tells its model.
+            info.instructions = Some(format!("{} {}", schema::INSTRUCTIONS, schema::CHANNEL));
+        }
+        info
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        self.meet(&context);
+        self.negotiate_initialize(&request)
+    }
+
+    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        self.meet(&context);
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info()))
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
@@ -138,8 +179,9 @@ impl ServerHandler for Adapter {
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        self.meet(&context);
         Ok(ListToolsResult::with_all_items(self.tools.to_vec()).with_ttl_ms(LIST_TTL_MS))
     }
 
@@ -152,35 +194,118 @@ impl ServerHandler for Adapter {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let call = Call {
-            args: Args::new(request.arguments),
-            caller: Caller { client: context.client_info(), meta: context.meta },
-            cancelled: context.ct,
-            closing: self.closing.clone(),
-        };
-        let Some(answer) = self.call(&request.name, &call).await else {
+        if self.get_tool(&request.name).is_none() {
             let names: Vec<_> = self.tools.iter().map(|tool| tool.name.as_ref()).collect();
             let message = format!("there is no tool {:?}; there are {}", request.name, names.join(", "));
             return Err(ErrorData::invalid_params(message, None));
-        };
-        let content =
-            |text: &str, reached| vec![ContentBlock::text(text.to_owned() + &self.member.footer(reached))];
-        let result = match answer {
-            Ok(text) => CallToolResult::success(content(&text, Reached::Yes)),
-            Err(failure) => CallToolResult::error(content(failure.text(), Reached::Unknown)),
-        };
-        Ok(result.into())
+        }
+        let caller = self.meet(&context);
+        let client = Client::of(&context, &self.member.agent(&caller).kind);
+        let stop = CancellationToken::new();
+        let call =
+            Call::new(request.arguments, caller, client.patience(), stop.clone(), self.closing.clone());
+        if !call.waits() {
+            let done = self.clone().done(request.name.into(), call).await;
+            return Ok(self.hand_over(done).await);
+        }
+        let work = Box::pin(self.clone().done(request.name.into(), call));
+        match self.tasks.see_through(client, &context, work, stop).await {
+            Outcome::Done(done) => Ok(self.hand_over(done).await),
+            Outcome::Task(response) => {
+                self.tell_wake().await;
+                Ok(response)
+            }
+        }
     }
 
-    /// Nothing here ever changes by itself, but clients that ask should not have to ask again.
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let (task, mail) = self.tasks.get(&request.task_id)?;
+        if let Some(mail) = mail
+            && let Some(joined) = self.member.present().await
+        {
+            joined.woken_by_task(mail.showed).await;
+        }
+        if !matches!(task.payload, TaskPayload::Working) {
+            self.tell_wake().await;
+        }
+        Ok(GetTaskResult::new(task))
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.update(&request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.cancel(&request.task_id)
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        self.meet(&context);
+        Ok(ListResourcesResult::with_all_items(vec![resource::listed()]).with_ttl_ms(LIST_TTL_MS))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resource::known(&request.uri)?;
+        let caller = self.meet(&context);
+        resource::read(&self.member, &caller).await.map(Into::into)
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        resource::known(&request.uri)?;
+        let caller = self.meet(&context);
+        self.subscription.begin(Arc::clone(&self.member), caller, context.peer);
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        resource::known(&request.uri)?;
+        self.subscription.end();
+        Ok(())
+    }
+
+    /// Of what there is, only the inbox ever changes; but clients that ask for more should not have to ask again.
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        Some(requested.clone())
+        let mut accepted = requested.clone();
+        if let Some(uris) = &mut accepted.resource_subscriptions {
+            uris.retain(|uri| uri == resource::INBOX);
+        }
+        Some(accepted)
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let caller = self.meet(context.request_context());
         tokio::select! {
             () = context.cancelled() => {}
             () = self.closing.cancelled() => {}
+            () = resource::told(&self.member, &caller, &context) => {}
         }
         Ok(())
     }
@@ -198,6 +323,7 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let member = adapter.member.clone();
+    let (tasks, subscription) = (adapter.tasks.clone(), adapter.subscription.clone());
     let closing = adapter.closing.clone();
     let transport = (Watched::new(input, closing.clone()), output);
     let drained = async {
@@ -217,6 +343,8 @@ where
         () = drained => Ok(()),
         () = signal => Ok(()),
     };
+    tasks.end();
+    subscription.end();
     member.end().await;
     outcome
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::host::Host;
 use crate::server::{Adapter, serve};
-use crate::{Options, schema};
+use crate::{Options, Push, schema};
 
 type Client = RunningService<RoleClient, ClientConfig>;
 
@@ -25,7 +25,7 @@ type Client = RunningService<RoleClient, ClientConfig>;
 fn adapter(home: &Path, legacy: bool) -> Adapter {
     let home = Home::at(home).unwrap();
     let config = Config { autostart: Autostart::Never, ..Config::local(home) };
-    let options = Options { config, scope: Some("app".into()), name: None, legacy };
+    let options = Options { config, scope: Some("app".into()), name: None, legacy, push: Push::Auto };
     Adapter::new(options, Host::from_env()).unwrap()
 }
 

@@ -4,10 +4,10 @@ use mesh_client::proto::{Lock, ReleaseLocksRequest};
 use mesh_client::{ClientError, ErrorReason, Session};
 
 use crate::args::{Answer, Failure};
+use crate::call::Call;
 use crate::member::Joined;
 use crate::news::held_list;
 use crate::render::{word, words};
-use crate::server::Call;
 
 /// Longest word to those who asked, in bytes.
 const NOTE: usize = 512;

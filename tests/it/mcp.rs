@@ -3,10 +3,15 @@
 
 mod agent;
 mod arguments;
+mod attach;
 mod clients;
 mod endings;
+mod host;
+mod inbox;
 mod news;
 mod places;
 mod protocol;
 mod restart;
 mod together;
+mod waits;
+mod wakes;

@@ -12,11 +12,11 @@ use mesh_client::proto::{
 
 use super::kinds::lines;
 use crate::args::{Answer, Failure};
+use crate::call::Call;
 use crate::mail;
 use crate::member::Joined;
 use crate::memory;
 use crate::render::{quoted, span, word};
-use crate::server::{Call, LONGEST_WAIT};
 
 /// Bytes shown of a value that was waited for.
 const VALUE: usize = 3000;
@@ -55,10 +55,7 @@ pub(super) async fn wait(
         let event = EventCondition { filter, after_revision };
         conditions.push(WaitCondition { condition: Some(Condition::Event(event)) });
     }
-    let wait = match call.args.raw("wait_seconds") {
-        None => LONGEST_WAIT,
-        Some(_) => call.wait()?,
-    };
+    let wait = call.usual_wait()?;
     let request = WaitRequest { scope: String::new(), conditions, timeout: wait.try_into().ok() };
     match call.unless_stopped(joined.session.wait(request)).await {
         None => Err(Failure::new("stopped waiting")),

@@ -10,9 +10,9 @@ use mesh_client::proto::{
 
 use super::{Letters, topic_name};
 use crate::args::{Answer, Args, Failure};
+use crate::call::{Call, Showed};
 use crate::member::Joined;
 use crate::render::{Page, age, block, word, words};
-use crate::server::Call;
 
 /// Messages shown when no limit is given, and at most.
 const SHOWN: u64 = 20;
@@ -28,32 +28,46 @@ pub(crate) async fn inbox(joined: &Joined, call: &Call) -> Answer {
     let after_revision = args.number("after")?.unwrap_or_default();
     let wait = call.wait()?;
     let feed = Feed::read(args)?;
+    // The answer brings the mail.
+    _ = call.waiting.set(joined.news.waiting());
     if let Ack::UpTo(revision) = ack {
-        joined.session.ack(revision).await?;
+        joined.ack(revision).await?;
     }
     if let Some(feed) = feed {
         return feed.answer(joined, after_revision, limit).await;
     }
-    let request = ListMessagesRequest {
-        after_revision,
-        limit,
-        wait: (!wait.is_zero()).then_some(wait).and_then(|wait| wait.try_into().ok()),
-    };
-    let Some(answer) = call.unless_stopped(joined.session.inbox(request)).await else {
-        return Err(Failure::new("stopped waiting; mail is kept"));
-    };
-    let answer = answer?;
+    let answer = read(joined, call, after_revision, limit, wait).await?;
     let (text, shown) = keep_and_show(joined, &answer.messages, limit == 1, "");
+    if let Some(last) = shown.last {
+        // A call shows once; and hooks would cut what was cut here shorter still.
+        _ = call.showed.set(Showed { from: after_revision, upto: last });
+    }
     let revision = answer.header.as_ref().map(|header| header.revision).unwrap_or_default();
     let (unread, revision) = match shown.whole {
         Some(whole) if ack == Ack::Shown => {
-            let acked = joined.session.ack(whole).await?;
+            let acked = joined.ack(whole).await?;
             (acked.unread, acked.header.map_or(revision, |header| header.revision))
         }
         Some(_) | None => (answer.unread, revision),
     };
     joined.news.lock().shown(unread, revision);
     Ok(text.close(&next_step(&answer, shown, ack == Ack::Shown, unread, wait)))
+}
+
+/// Reads the inbox, waiting for mail as long as told.
+async fn read(
+    joined: &Joined,
+    call: &Call,
+    after_revision: u64,
+    limit: u32,
+    wait: Duration,
+) -> Result<ListMessagesResponse, Failure> {
+    let ask = |wait: Option<Duration>| {
+        let wait = wait.and_then(|wait| wait.try_into().ok());
+        joined.session.inbox(ListMessagesRequest { after_revision, limit, wait })
+    };
+    let answer = call.until_there(wait, ask, |answer| !answer.messages.is_empty()).await;
+    Ok(answer.ok_or_else(|| Failure::new("stopped waiting; mail is kept"))??)
 }
 
 fn keep_and_show(joined: &Joined, messages: &[Message], alone: bool, of: &str) -> (Page, Shown) {
@@ -178,7 +192,7 @@ fn shown(messages: &[Message], letters: &Letters, alone: bool, of: &str) -> (Pag
 }
 
 /// A message: who, what kind, when, and its text as quoted lines.
-pub(super) fn rendered(message: &Message, letters: &Letters, most: usize, of: &str) -> String {
+pub(crate) fn rendered(message: &Message, letters: &Letters, most: usize, of: &str) -> String {
     let mut out = envelope(message, letters);
     _ = write!(out, ", {}:", age(message.send_time));
     let (body, cut) = block(&message.body, most);

@@ -9,9 +9,9 @@ use mesh_client::proto::{
 
 use super::{about, rendered};
 use crate::args::{Answer, Args, Failure};
+use crate::call::Call;
 use crate::member::Joined;
 use crate::render::{Page, quoted, word};
-use crate::server::Call;
 
 /// Values up to this many bytes are shown whole in a list.
 const WHOLE: usize = 600;

@@ -11,9 +11,9 @@ use mesh_client::{ClientError, ErrorReason};
 use serde_json::Value;
 
 use crate::args::{Answer, Failure};
+use crate::call::Call;
 use crate::member::Joined;
 use crate::render::{age, block, word, words};
-use crate::server::Call;
 
 /// Bytes shown of each side of a conflict. Theirs is what must not be lost; yours the agent has just written.
 const BASE: usize = 2000;

@@ -5,11 +5,13 @@ use std::fmt::Write;
 
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
-    ContractChanged, EventBatch, FileUnlocked, Lock, LockMode, MessageSent, Peer, ReleaseRequest, UnlockCause,
+    ContractChanged, EventBatch, FileUnlocked, Lock, LockMode, MessageSent, Peer, PeerActivity,
+    ReleaseRequest, UnlockCause,
 };
 use tokio::time::Instant;
 
 use super::requests::Requests;
+use super::signals::Touched;
 use super::{NAMED, Reached};
 use crate::mail::Letters;
 use crate::memory::Seen;
@@ -56,6 +58,11 @@ pub(crate) struct News {
     /// The newest message that was told, and some that were shown one by one.
     told: u64,
     shown: VecDeque<u64>,
+    /// All mail up to here was read, if not acknowledged, and up to there handed to the agent's host.
+    read: u64,
+    pushed: u64,
+    /// Calls that wait for mail.
+    pub(super) waiting: usize,
     locks: BTreeMap<String, Held>,
     lost: BTreeMap<String, String>,
     requests: Requests,
@@ -84,10 +91,11 @@ impl News {
     }
 
     /// A batch of events.
-    pub(super) fn happened(&mut self, batch: &EventBatch) {
+    pub(super) fn happened(&mut self, batch: &EventBatch) -> Touched {
+        let mut touched = Touched::default();
         for event in &batch.events {
             match &event.event {
-                Some(Kind::MessageSent(message)) => self.message(batch.revision, message),
+                Some(Kind::MessageSent(message)) => touched.mail |= self.message(batch.revision, message),
                 Some(Kind::FileUnlocked(ended)) if ended.holder == self.me => {
                     self.unlocked(batch.revision, ended, &batch.actor);
                 }
@@ -95,6 +103,7 @@ impl News {
                     if let Some(request) = asked.request.as_ref().filter(|request| request.holder == self.me)
                     {
                         self.asked(request);
+                        touched.turn = true;
                     }
                 }
                 Some(Kind::LockReleaseAnswered(answered)) => {
@@ -112,24 +121,32 @@ impl News {
                 Some(Kind::PeerUpdated(updated)) => {
                     if let Some(me) = updated.peer.as_ref().filter(|peer| peer.name == self.me) {
                         self.topics.clone_from(&me.topics);
+                        let info = me.info.as_ref();
+                        touched.turn |= info.is_some_and(|info| info.activity() != PeerActivity::Working);
                     }
                 }
                 _ => {}
             }
         }
+        touched
     }
 
-    fn message(&mut self, revision: u64, message: &MessageSent) {
+    /// Whether a message is for this peer.
+    fn message(&mut self, revision: u64, message: &MessageSent) -> bool {
         let follows = message.topic == "#notes" || self.topics.contains(&message.topic);
         let to_me = message.broadcast || follows || message.to.contains(&self.me);
-        if message.from == self.me || !to_me || revision <= self.counted || self.shown.contains(&revision) {
-            return;
+        if message.from == self.me || !to_me {
+            return false;
+        }
+        if revision <= self.counted || self.shown.contains(&revision) {
+            return true;
         }
         if self.since.len() == MAIL {
             self.since.pop_front();
             self.unread += 1;
         }
         self.since.push_back(Unread { revision, from: message.from.clone(), urgent: message.urgent });
+        true
     }
 
     fn unlocked(&mut self, revision: u64, ended: &FileUnlocked, actor: &str) {
@@ -247,6 +264,48 @@ impl News {
         self.told = self.told.max(revision);
     }
 
+    /// Hooks of the same agent session have shown all mail up to here: it is no news, and they acknowledge it.
+    pub(crate) fn shown_by_hooks(&mut self, revision: u64) {
+        self.told = self.told.max(revision);
+        self.since.retain(|message| message.revision > revision);
+        if revision >= self.counted {
+            self.unread = 0;
+            self.counted = revision;
+        }
+    }
+
+    /// Whether the footer would tell of mail.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.newest() > self.told && self.unread_now() > 0
+    }
+
+    /// All mail from one revision up to another was read. After a gap it does not count.
+    pub(crate) fn mail_read(&mut self, from: u64, upto: u64) {
+        if from <= self.read {
+            self.read = self.read.max(upto);
+        }
+    }
+
+    /// All mail up to here was read.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// All mail up to here was handed to the agent's host.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Mail up to here was handed to the agent's host, which does not mean that the agent has seen it.
+    pub(crate) fn mail_pushed(&mut self, upto: u64) {
+        self.pushed = self.pushed.max(upto);
+    }
+
+    /// Whether a call waits for mail.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// A message that an answer showed by itself, wherever it is in the inbox.
     pub(crate) fn one_shown(&mut self, revision: u64) {
         self.since.retain(|message| message.revision != revision);
@@ -320,12 +379,19 @@ impl News {
         }
     }
 
+    fn newest(&self) -> u64 {
+        self.since.back().map_or(self.counted, |message| message.revision)
+    }
+
+    fn unread_now(&self) -> usize {
+        self.unread as usize + self.since.len()
+    }
+
     fn mail_footer(&mut self, out: &mut String) {
-        let newest = self.since.back().map_or(self.counted, |message| message.revision);
-        let unread = self.unread as usize + self.since.len();
-        if unread == 0 || newest <= self.told {
+        if !self.has_mail() {
             return;
         }
+        let (newest, unread) = (self.newest(), self.unread_now());
         _ = write!(out, "\n[mesh] {unread} unread");
         let mut senders = Vec::new();
         for message in self.since.iter().rev() {
@@ -405,6 +471,46 @@ mod tests {
         assert_eq!(news.footer(Reached::Yes), "\n[mesh] 2 unread (newest from fir): mesh_inbox");
         news.shown(0, 10);
         assert_eq!(news.footer(Reached::Yes), "");
+    }
+
+    #[tokio::test]
+    async fn what_hooks_have_shown_is_not_told_again() {
+        let mut news = News { unread: 2, counted: 3, ..news() };
+        for (revision, from) in [(5, "birch"), (7, "elm")] {
+            assert!(news.happened(&mail(revision, from, &["me"], false)).mail);
+        }
+        news.shown_by_hooks(2);
+        assert!(news.has_mail());
+        news.shown_by_hooks(5);
+        assert_eq!(news.footer(Reached::Yes), "\n[mesh] 1 unread (newest from elm): mesh_inbox");
+        news.shown_by_hooks(9);
+        // The event of what they have shown comes late.
+        assert!(news.happened(&mail(9, "fir", &["me"], false)).mail);
+        assert!(!news.has_mail() && news.footer(Reached::Yes).is_empty());
+    }
+
+    #[tokio::test]
+    async fn mail_counts_as_read_without_a_gap_only() {
+        let mut news = news();
+        news.mail_read(0, 5);
+        news.mail_read(7, 9);
+        assert_eq!(news.read(), 5);
+        news.mail_read(5, 9);
+        assert_eq!(news.read(), 9);
+    }
+
+    #[tokio::test]
+    async fn what_may_be_worth_waking_for_is_signalled() {
+        let mut news = news();
+        let other = mail(5, "birch", &["other"], true);
+        assert_eq!(news.happened(&other), Touched::default());
+        let me = |activity: PeerActivity| {
+            let info = mesh_client::proto::PeerInfo { activity: activity.into(), ..Default::default() };
+            let peer = Some(Peer { name: "me".into(), info: Some(info), ..Peer::default() });
+            batch(6, Kind::PeerUpdated(mesh_client::proto::PeerUpdated { peer, ..Default::default() }))
+        };
+        assert!(news.happened(&me(PeerActivity::Idle)).turn);
+        assert!(!news.happened(&me(PeerActivity::Working)).turn);
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ async fn a_conversation_that_starts_its_adapter_anew_has_its_name_locks_and_mail
 }
 
 #[tokio::test]
-async fn of_two_adapters_of_a_conversation_the_later_one_has_its_place() {
+async fn two_adapters_of_a_conversation_are_one_peer_which_the_second_does_not_end() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let mut watch = follow(&mesh.client(), 0).await;
@@ -92,19 +92,17 @@ async fn of_two_adapters_of_a_conversation_the_later_one_has_its_place() {
     let mut second = Agent::spawn(conversation(&mesh, "0f9c"), Era::Legacy).await;
     let status = second.call("mesh_status", json!({})).await.done();
     assert!(status.starts_with("you are fox in ") && status.contains("locks: src/ ("), "{status}");
-    assert_eq!(watch.until_left("fox").await.1, LeaveCause::Replaced);
-    for tool in ["mesh_status", "mesh_lock", "mesh_checkin"] {
-        let refusal = first.call(tool, json!({"paths": ["src/a.rs"]})).await.refused();
-        assert!(
-            refusal.contains("taken over your place") && refusal.contains("Next: mesh_checkin"),
-            "{refusal}"
-        );
-    }
-    first.call("mesh_checkin", json!({"name": "owl"})).await.done();
-    let refusal = first.call("mesh_lock", json!({"paths": ["src/a.rs"]})).await.refused();
-    assert!(refusal.contains("src/ held by fox"), "{refusal}");
-    let status = second.call("mesh_status", json!({})).await.done();
-    assert!(status.starts_with("you are fox in ") && status.contains("online here: 2"), "{status}");
+    assert_eq!(second.close().await.code(), Some(0));
+    let status = first.call("mesh_status", json!({})).await.done();
+    assert!(status.starts_with("you are fox in ") && status.contains("locks: src/ ("), "{status}");
+    assert!(!status.contains("[mesh]") && status.contains("online here: 1"), "{status}");
+    assert_eq!(first.close().await.code(), Some(0));
+    assert_eq!(watch.until_left("fox").await.1, LeaveCause::Left);
+    assert_eq!(watch.seen.iter().flat_map(mesh_tests::events).filter(|event| joins(event)).count(), 1);
+}
+
+fn joins(event: &mesh_client::proto::event::Event) -> bool {
+    matches!(event, mesh_client::proto::event::Event::PeerJoined(_))
 }
 
 #[tokio::test]
