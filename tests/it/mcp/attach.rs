@@ -153,6 +153,9 @@ async fn mail_is_shown_by_hooks_or_by_the_inbox_and_not_by_both() {
     assert!(told.contains("> to be shown by a hook"), "{told}");
     let answer = does(&host, "mesh_locks", json!({})).await;
     assert!(!answer.contains("unread"), "{answer}");
+    // Nor does a call that waits for mail get it, in a second in which no other comes.
+    let waited = does(&host, "mesh_inbox", json!({"wait_seconds": 1})).await;
+    assert_eq!(waited, "no mail came; 1 unread before that");
 
     // The inbox first: no hook shows it.
     let sent = owl.send(message(&name, "to be shown by the inbox")).await.unwrap();
