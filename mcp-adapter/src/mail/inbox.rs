@@ -36,6 +36,9 @@ pub(crate) async fn inbox(joined: &Joined, call: &Call) -> Answer {
     if let Some(feed) = feed {
         return feed.answer(joined, after_revision, limit).await;
     }
+    // What hooks have shown is not what is waited for, though it is not acknowledged yet.
+    let waits = !wait.is_zero() && after_revision == 0;
+    let after_revision = if waits { joined.shown_by_hooks() } else { after_revision };
     let answer = read(joined, call, after_revision, limit, wait).await?;
     let (text, shown) = keep_and_show(joined, &answer.messages, limit == 1, "");
     if let Some(last) = shown.last {

@@ -72,6 +72,12 @@ impl Joined {
         self.news.lock().footer(reached)
     }
 
+    /// Mail up to here was shown by hooks, which have yet to acknowledge it; 0 when there is none.
+    pub(crate) fn shown_by_hooks(&self) -> u64 {
+        let member = self.membership().filter(|_| self.goes_on());
+        member.filter(|member| member.shown > member.acknowledged).map_or(0, |member| member.shown)
+    }
+
     /// What is kept for the hooks.
     fn membership(&self) -> Option<Membership> {
         self.shared.as_ref()?.kept.read(&self.session.scope())

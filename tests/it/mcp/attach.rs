@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use mesh_client::agent::{Continues, Identity, Process, Registry};
 use mesh_client::proto::event::Event;
 use mesh_client::proto::{GetStatusRequest, LeaveCause};
-use mesh_tests::{Mesh, commit_millis, follow, message, put, within};
+use mesh_tests::{Mesh, Signal, commit_millis, follow, message, put, signal, within};
 use rmcp::model::{CallToolRequestParams, ClientCapabilities, RequestMetaObject};
 use serde_json::{Value, json};
 
@@ -79,9 +79,7 @@ async fn the_session_of_the_hooks_ends_with_its_agent_though_no_tool_was_called(
         let _broker = mesh.serve(&[]);
         let witness = mesh.join("witness").await;
         let mut watch = follow(&mesh.client(), 0).await;
-        let mut command = mesh.meshctl(&["mcp"]);
-        command.stdin(Stdio::piped());
-        let host = Host::start(command, era, "codex-mcp-client", ClientCapabilities::default()).await;
+        let host = codex(&mesh, era).await;
         host.client.list_all_tools().await.unwrap();
         let before = streams(&mesh).await;
         let (name, _waiter) = starts(&mesh).await;
@@ -93,9 +91,9 @@ async fn the_session_of_the_hooks_ends_with_its_agent_though_no_tool_was_called(
         let written = witness.put(put("mark", "now")).await.unwrap().entry.unwrap().revision;
         watch.reach(written).await;
         assert_eq!(joins(&watch), 1, "the adapter has not joined by itself");
-        // The end of a host that is killed closes the input of its servers, and runs no hook.
+        // A host that is killed with its servers runs no hook.
         let killed = commit_millis(watch.seen.last().unwrap());
-        host.end().await;
+        signal(host.pid, Signal::KILL);
         let (left, cause) = watch.until_left(&name).await;
         let noticed = commit_millis(&left) - killed;
         eprintln!("the end of an agent was noticed after {noticed} ms");
@@ -153,6 +151,9 @@ async fn mail_is_shown_by_hooks_or_by_the_inbox_and_not_by_both() {
     assert!(told.contains("> to be shown by a hook"), "{told}");
     let answer = does(&host, "mesh_locks", json!({})).await;
     assert!(!answer.contains("unread"), "{answer}");
+    // Nor does a call that waits for mail get it, in a second in which no other comes.
+    let waited = does(&host, "mesh_inbox", json!({"wait_seconds": 1})).await;
+    assert_eq!(waited, "no mail came; 1 unread before that");
 
     // The inbox first: no hook shows it.
     let sent = owl.send(message(&name, "to be shown by the inbox")).await.unwrap();

@@ -78,6 +78,8 @@ impl ClientHandler for Client {
 pub(super) struct Host {
     /// The connection.
     pub(super) client: RunningService<RoleClient, Client>,
+    /// The process of the adapter.
+    pub(super) pid: u32,
     notes: mpsc::Receiver<Note>,
 }
 
@@ -93,9 +95,10 @@ impl Host {
             }
         };
         let adapter = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
+        let pid = adapter.id().unwrap();
         let client = Client { config, notes: sender };
         let client = within("a connection", serve_client_with_lifecycle(client, adapter, lifecycle)).await;
-        Self { client: client.unwrap(), notes }
+        Self { client: client.unwrap(), pid, notes }
     }
 
     /// The next thing that the adapter says by itself.
