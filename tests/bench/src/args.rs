@@ -53,6 +53,12 @@ pub(crate) enum Command {
         #[arg(long = "idle", default_value_t = 20, value_name = "SECONDS")]
         seconds: u64,
     },
+    /// What a hook of an agent takes, beside the start of programs that do nothing
+    Hooks {
+        /// How often each is run in each round
+        #[arg(long, default_value_t = 40, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+        times: u32,
+    },
     /// The bare server that the broker is compared with
     #[command(hide = true)]
     Echo { socket: PathBuf },

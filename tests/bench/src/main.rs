@@ -8,15 +8,18 @@
 
 mod args;
 mod cell;
+mod claude;
 mod disk;
 mod echo;
 mod fanout;
 mod figures;
 mod footprint;
+mod hooks;
 mod load;
 mod mesh;
 mod process;
 mod report;
+mod repository;
 mod stats;
 mod system;
 mod unary;
@@ -42,6 +45,7 @@ fn run(args: &Args) -> Result<()> {
     match &args.command {
         Some(Command::Echo { socket }) => runtime.block_on(echo::serve(socket)),
         Some(Command::Footprint { seconds }) => footprint::measure(args, *seconds),
+        Some(Command::Hooks { times }) => runtime.block_on(hooks::run(args, *times)),
         Some(Command::Put) => runtime.block_on(figures::run(args, &[figures::Kind::Put])),
         Some(Command::Events) => runtime.block_on(figures::run(args, &[figures::Kind::Events])),
         Some(Command::All) | None => {
