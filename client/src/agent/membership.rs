@@ -58,14 +58,25 @@ impl Kept {
         scope: &str,
         change: impl FnOnce(&mut Membership) -> T,
     ) -> io::Result<Option<T>> {
+        Ok(self.change_and_read(scope, change).await?.0)
+    }
+
+    /// As [`Kept::change`], with the record as it is then.
+    pub async fn change_and_read<T>(
+        &self,
+        scope: &str,
+        change: impl FnOnce(&mut Membership) -> T,
+    ) -> io::Result<(Option<T>, Record)> {
         let mut guard = self.agent.locked().await?;
-        let Some(membership) = self.of_mut(&mut guard.record, scope) else { return Ok(None) };
+        let Some(membership) = self.of_mut(&mut guard.record, scope) else {
+            return Ok((None, guard.into_record()));
+        };
         let before = membership.clone();
         let result = change(membership);
         if *membership != before {
             guard.save()?;
         }
-        Ok(Some(result))
+        Ok((Some(result), guard.into_record()))
     }
 
     /// Puts a membership into a record.

@@ -245,6 +245,11 @@ impl Agent {
 }
 
 impl Guard {
+    /// The record, without its lock.
+    pub(super) fn into_record(self) -> Record {
+        self.record
+    }
+
     /// Keeps the record as it is now, in one step.
     pub fn save(&self) -> io::Result<()> {
         let aside = self.path.with_extension("new");

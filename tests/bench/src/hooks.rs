@@ -19,8 +19,8 @@ use crate::args::Args;
 use crate::claude::{Claude, Said};
 use crate::mesh::Mesh;
 use crate::process::{Machine, run_time_of};
-use crate::repository::Repository;
 use crate::report::table;
+use crate::repository::Repository;
 use crate::stats::Spread;
 use crate::{disk, process};
 
