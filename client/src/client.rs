@@ -61,10 +61,7 @@ impl Client {
     }
 
     /// As [`Client::new`]; the first call takes a connection that has been made to the broker of the configuration.
-    pub fn over(
-        config: Config,
-        made: Option<std::os::unix::net::UnixStream>,
-    ) -> Result<Self, ClientError> {
+    pub fn over(config: Config, made: Option<std::os::unix::net::UnixStream>) -> Result<Self, ClientError> {
         let credentials = Credentials::new(config.token.as_ref())?;
         let endpoint = config.endpoint_name().into();
         let link = Link::new(config, made);

@@ -161,6 +161,16 @@ impl Desk {
         self.call.host
     }
 
+    /// The agent or sub-agent that the call is about, in what the session notes for itself.
+    pub(crate) fn who(&self) -> &str {
+        self.call.subagent.as_ref().map_or("main", |child| child.id.as_str())
+    }
+
+    /// Ends the sessions of agents that have crashed here; whether there were any.
+    pub(crate) async fn bury(&self) -> bool {
+        Registry::of(&self.client.config().home).bury(&self.client).await > 0
+    }
+
     /// The broker is away; whether that is news to the user of this session.
     pub(crate) fn note_away(&self) -> bool {
         self.away_file().is_some_and(|file| !file.exists() && std::fs::write(file, b"").is_ok())

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_client::agent::Membership;
 use mesh_client::proto::{
     ChildAgent, ListMessagesRequest, ListReleaseRequestsRequest, Message, MessageIntent, PeerActivity,
-    PeerInfo, ReleaseRequest,
+    PeerInfo, ReleaseRequest, TouchFilesRequest,
 };
 use mesh_client::{JoinOptions, Liveness, Session};
 use mesh_hook::{End, Reply};
@@ -118,6 +118,17 @@ async fn end(desk: &Desk, session: &Session, member: &Membership) -> Result<(), 
         tokio::join!(activity(desk, session, PeerActivity::Idle), news::acknowledge(desk, session));
     idle?;
     acknowledged
+}
+
+/// What a turn that was broken off by a crash has left: its locks, and edits that it could not report.
+pub(crate) async fn clear_up(desk: &Desk, session: &Session) -> Result<(), Problem> {
+    let Some(member) = desk.member().filter(|member| !member.locks.is_empty()) else { return Ok(()) };
+    let touches = mesh_client::agent::unreported(&member, &desk.kept.agent().seen());
+    if !touches.is_empty() {
+        let branch = desk.project.branch().unwrap_or_default();
+        session.touch_files(TouchFilesRequest { touches, branch, ..TouchFilesRequest::default() }).await?;
+    }
+    release(desk, session, &member).await
 }
 
 /// Gives back the locks that hooks took.

@@ -43,8 +43,13 @@ impl Kept {
 
     /// The scopes of this mesh in which there is a session.
     pub fn scopes(&self) -> Vec<String> {
+        self.scopes_of(&self.agent.read().unwrap_or_default())
+    }
+
+    /// The scopes of this mesh that a record knows.
+    pub(super) fn scopes_of(&self, record: &Record) -> Vec<String> {
         let mine = |name: &String| Some(name.strip_prefix(&self.endpoint)?.strip_prefix(' ')?.to_owned());
-        self.agent.read().unwrap_or_default().memberships.keys().filter_map(mine).collect()
+        record.memberships.keys().filter_map(mine).collect()
     }
 
     /// The membership in a scope, as it is.

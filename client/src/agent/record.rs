@@ -22,6 +22,8 @@ pub struct Record {
     pub sessions: Vec<String>,
     /// The process that it ran in last.
     pub process: Option<Process>,
+    /// The machine or container of that process.
+    pub machine: String,
     /// Hooks report on it, so that its end is known by them and not by the end of its MCP server.
     pub hooked: bool,
     /// What it is on the mesh, by endpoint and scope.
@@ -60,6 +62,9 @@ pub struct Membership {
     /// What `git status` said before the first shell command of the turn: paths, and what tells their state.
     #[serde(default)]
     pub unclean: Option<BTreeMap<String, u64>>,
+    /// The agent had crashed, and its session was ended for it.
+    #[serde(default)]
+    pub ended: bool,
     /// Files that hooks have reported as edited in this turn.
     #[serde(default)]
     pub edited: BTreeSet<String>,
@@ -79,6 +84,7 @@ impl Membership {
             working: false,
             turn: revision,
             unclean: None,
+            ended: false,
             edited: BTreeSet::new(),
         }
     }

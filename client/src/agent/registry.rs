@@ -113,6 +113,12 @@ impl Registry {
         paths.iter().filter(dead).for_each(|path| _ = fs::remove_file(path));
     }
 
+    /// All agent sessions that there are.
+    pub(super) fn agents(&self) -> Vec<Agent> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| is_record(path)).map(|path| Agent { path }).collect()
+    }
+
     /// The answer when nothing has to be changed, which is nearly always.
     fn bound(&self, who: &Identity) -> Option<Agent> {
         let agent = self.follow(&session_link(&who.kind, who.session.as_deref()?))?;
@@ -154,6 +160,7 @@ impl Registry {
         }
         if let Some(process) = who.process {
             guard.record.process = Some(process);
+            guard.record.machine = super::process::this_machine();
             self.point(&process_link(&who.kind, process), agent)?;
         }
         guard.save()
