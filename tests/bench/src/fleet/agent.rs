@@ -128,11 +128,7 @@ impl Agent {
     fn work(mut self) -> Result<()> {
         while self.made < self.orders.wanted {
             self.hook("UserPromptSubmit", &self.claude.prompt())?;
-            for _ in 0..=self.rng.below(TURN) {
-                if self.made < self.orders.wanted {
-                    self.one_edit()?;
-                }
-            }
+            self.turn()?;
             self.end_turn()?;
         }
         self.hook("SessionEnd", &self.claude.session_end())?;
@@ -152,47 +148,70 @@ impl Agent {
         Ok(())
     }
 
-    /// Chooses files until one could be edited.
-    fn one_edit(&mut self) -> Result<()> {
+    /// Reads a few files, and then edits them one by one, as agents do.
+    fn turn(&mut self) -> Result<()> {
+        let mut files = Vec::new();
+        for _ in 0..=self.rng.below(TURN) {
+            let file = self.any_file()?;
+            if files.iter().all(|(known, _)| *known != file) {
+                files.push((file, self.read(file)?));
+            }
+        }
+        for (file, read) in files {
+            if self.made < self.orders.wanted {
+                self.edit(file, read)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn any_file(&mut self) -> Result<usize> {
+        Ok(usize::try_from(self.rng.below(self.orders.files as u64))?)
+    }
+
+    /// Edits a file, or another one if that cannot be had.
+    fn edit(&mut self, mut file: usize, mut read: Read) -> Result<()> {
         loop {
-            let file = usize::try_from(self.rng.below(self.orders.files as u64))?;
             let whole = self.rng.is_heads();
             for _ in 0..TRIES {
-                match self.attempt(file, whole)? {
+                match self.attempt(file, whole, &read)? {
                     Outcome::Done => return Ok(()),
-                    Outcome::Again => {}
+                    Outcome::Again => read = self.read(file)?,
                     Outcome::Other => break,
                 }
             }
+            file = self.any_file()?;
+            read = self.read(file)?;
         }
     }
 
-    fn attempt(&mut self, file: usize, whole: bool) -> Result<Outcome> {
-        let read = self.read(file)?;
+    fn attempt(&mut self, file: usize, whole: bool, read: &Read) -> Result<Outcome> {
         std::thread::sleep(Duration::from_millis(self.rng.below(THINKING)));
         let mark = format!("mark-{}-{}", self.orders.agent, self.made);
-        let input = self.input(file, whole, &read, &mark);
+        let input = self.input(file, whole, read, &mark);
         // The host looks before it asks anybody.
-        if !self.would_work(file, whole, &read)? {
+        if !self.would_work(file, whole, read)? {
             return self.refused(Why::Host, Outcome::Again);
         }
         let tool = if whole { "Write" } else { "Edit" };
         let said = self.hook("PreToolUse", &self.claude.before(tool, &input))?;
+        // Before anything is done about the answer.
+        let told =
+            [&said.denied, &said.context].into_iter().flatten().any(|text| text.contains("expect to merge"));
+        if told {
+            self.log.write(&Line::Told { file })?;
+        }
         if let Some(reason) = &said.denied {
             return self.denied(file, reason);
         }
-        let context = said.context.unwrap_or_default();
-        if context.contains("expect to merge") {
-            self.log.write(&Line::Told { file })?;
-        }
-        if context.contains("Read it again first") {
+        if said.context.is_some_and(|context| context.contains("Read it again first")) {
             return self.refused(Why::Stale, Outcome::Again);
         }
         self.crash(false)?;
-        if !self.would_work(file, whole, &read)? {
+        if !self.would_work(file, whole, read)? {
             return self.refused(Why::Host, Outcome::Again);
         }
-        self.apply(file, whole, &read, &mark)?;
+        self.apply(file, whole, read, &mark)?;
         self.log.write(&Line::Tool { name: tool.into() })?;
         let tree = self.orders.tree;
         self.log.write(&Line::Edit { mark, file, tree, whole, at: now() })?;

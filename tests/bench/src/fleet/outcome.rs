@@ -74,6 +74,8 @@ pub(super) fn of(mode: Mode, wall: Duration, logs: &[Vec<Line>], trees: &[PathBu
         for line in lines {
             outcome.count(line);
             match line {
+                // Another session does not know what the one before was told.
+                Line::Begins { resumed: false, .. } => told.clear(),
                 Line::Told { file } => _ = told.insert(*file),
                 Line::Edit { mark, file, tree, at, .. } => {
                     let told = told.remove(file);

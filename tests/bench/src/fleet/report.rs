@@ -107,7 +107,8 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => "–".into(),
         Value::Number(number) if number.is_f64() => {
-            let number = number.as_f64().unwrap_or(f64::NAN);
+            // Without the sign of an empty sum.
+            let number = number.as_f64().unwrap_or(f64::NAN) + 0.0;
             if number >= 20.0 { format!("{number:.0}") } else { format!("{number:.2}") }
         }
         other => other.to_string(),
