@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod cli;
+mod crashed_agents;
 mod demo;
 mod durable;
 mod exclusion;

@@ -6,6 +6,7 @@
 //! next step; a lock that the agent took itself is never given back here.
 
 use std::fmt::Write;
+use std::io;
 use std::time::Duration;
 
 use mesh_client::agent::{Look, state_of};
@@ -119,7 +120,9 @@ async fn lock(
             let ours = locks.into_iter().filter(|lock| lock.reason == REASON);
             let ours: Vec<_> = ours.map(|lock| (lock.path, lock.fencing_token)).collect();
             desk.change_in(&group.project, |member| member.locks.extend(ours)).await?;
-            note(desk, group)?;
+            if let Err(error) = note(desk, group) {
+                tracing::debug!(%error, "a crash in this edit would not be noticed");
+            }
         }
         Acquired::Refused(conflicts) => {
             let policy = group.project.settings.guard.locked;
@@ -133,7 +136,7 @@ async fn lock(
 }
 
 /// Notes how the files are, so that an edit which this agent has no time to report is known all the same.
-fn note(desk: &Desk, group: &Group<How>) -> Result<(), Problem> {
+fn note(desk: &Desk, group: &Group<How>) -> io::Result<()> {
     let mut seen = desk.kept.agent().seen();
     for (name, _) in &group.files {
         let file = group.project.root.join(name);
@@ -200,8 +203,7 @@ async fn look(
     let root = group.project.root.to_string_lossy();
     let seen = desk.kept.agent().seen();
     for (name, how) in &group.files {
-        let request =
-            DescribePathRequest { path: name.clone(), limit: 100, peek: true, ..Default::default() };
+        let request = DescribePathRequest { path: name.clone(), limit: 20, peek: true, ..Default::default() };
         let activity = session.describe_path(request).await?.activity;
         let of_file = activity.iter().filter(|did| did.path == *name);
         let (own, others): (Vec<_>, Vec<_>) = of_file.partition(|did| did.peer == me);
@@ -210,16 +212,13 @@ async fn look(
         let (here, there): (Vec<_>, Vec<_>) = edited.partition(|did| did.worktree == root);
         let file = group.project.root.join(name);
         let now = state_of(&file);
-        let sight = Sight {
-            // Where there is nothing, nothing is written over.
-            whole: matches!(how, How::Whole | How::Create) && now != 0,
-            known: seen.known(desk.who(), &file).map(|known| known == now),
-            own,
-        };
+        // Where there is nothing, nothing is written over.
+        let whole = matches!(how, How::Whole | How::Create) && now != 0;
         let policies = &group.project.settings.guard;
-        let policy = if sight.whole { policies.overwrite } else { policies.stale };
-        let stale_by: Vec<_> = here.into_iter().filter(|did| sight.is_stale(did)).take(NAMED).collect();
-        if stale_by.is_empty() && sight.whole && sight.known == Some(false) {
+        let policy = if whole { policies.overwrite } else { policies.stale };
+        let stale_by: Vec<_> = here.into_iter().filter(|did| is_stale(did, own, whole)).take(NAMED).collect();
+        // A part that is replaced must be there; what is written over as a whole is gone, whoever wrote it.
+        if stale_by.is_empty() && whole && seen.known(desk.who(), &file).is_some_and(|known| known != now) {
             advice.say(policy, changed(name));
         }
         for did in stale_by {
@@ -231,28 +230,6 @@ async fn look(
         }
     }
     Ok(())
-}
-
-/// What is known of a file that is about to be edited.
-#[derive(Clone, Copy, Debug)]
-struct Sight<'a> {
-    /// The whole of it is written over.
-    whole: bool,
-    /// Whether it is as this session has last read or written it; unknown when that was not seen.
-    known: Option<bool>,
-    /// What this peer has reported of it.
-    own: Option<&'a FileActivity>,
-}
-
-impl Sight<'_> {
-    /// Whether another peer's edit is not known to this session. What is on disk says it better than what was reported,
-    /// which may come after a read that has seen it, or before one that has not.
-    fn is_stale(&self, did: &FileActivity) -> bool {
-        match self.known {
-            Some(true) => false,
-            Some(false) | None => is_stale(did, self.own, self.whole),
-        }
-    }
 }
 
 /// Whether a file was changed by another peer since this one read or wrote it. One that was never read is only known

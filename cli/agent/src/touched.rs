@@ -84,7 +84,9 @@ pub(crate) async fn after(desk: &Desk, tool: &Tool) -> Result<(), Problem> {
     };
     for group in by_checkout(desk, paths.into_iter().map(|path| (path, ()))) {
         let names: Vec<String> = group.files.into_iter().map(|(name, ())| name).collect();
-        known(desk, &group.project, kind, &names)?;
+        if let Err(error) = known(desk, &group.project, kind, &names) {
+            tracing::debug!(%error, "what was read does not count as known");
+        }
         let session = desk.session_in(&group.project).await?;
         report(&session, &group.project, kind, &names).await?;
         if kind == TouchKind::Edit && group.project.root == desk.project.root {
