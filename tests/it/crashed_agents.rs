@@ -170,6 +170,22 @@ async fn a_living_agent_keeps_its_locks_whoever_looks() {
 }
 
 #[tokio::test]
+async fn what_a_host_runs_for_one_hook_only_is_not_taken_for_the_agent() {
+    let ground = Ground::new();
+    let _broker = ground.mesh.serve(&[]);
+    let second = ground.agent("s2");
+    for (event, more) in [("SessionStart", json!({"source": "startup"})), ("UserPromptSubmit", json!({}))] {
+        let helper = ground.sitting("s1");
+        helper.hook(event, &more);
+        helper.crash();
+    }
+    let helper = ground.sitting("s1");
+    assert_eq!(helper.before("Edit", "a.rs"), None);
+    helper.crash();
+    assert!(second.before("Edit", "a.rs").unwrap().contains("is locked by "));
+}
+
+#[tokio::test]
 async fn what_somebody_outside_of_the_mesh_has_written_is_not_written_over() {
     let ground = Ground::new();
     let _broker = ground.mesh.serve(&[]);

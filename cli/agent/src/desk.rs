@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mesh_client::agent::{Continues, Identity, Kept, Membership, Process, Record, Registry};
+use mesh_client::agent::{Agent, Continues, Identity, Kept, Membership, Process, Record, Registry};
 use mesh_client::proto::{PeerActivity, PeerInfo, UpdatePeerRequest};
 use mesh_client::worktree::WorktreeInfo;
 use mesh_client::{Autostart, Client, Config, Endpoint, JoinOptions, Liveness, Session};
@@ -63,19 +63,12 @@ impl Desk {
         config.home.create()?;
         let cleared = call.event == Event::SessionStart(Source::Clear);
         let continues = if cleared { Continues::Process } else { Continues::Nothing };
-        let agent = registry.bind(&identity(&call, var), continues)?;
+        let who = identity(&call, var);
+        let agent = registry.bind(&who, continues)?;
         if call.event == Event::SessionStart(Source::Startup) {
             registry.tidy();
         }
-        let record = match agent.read().filter(|record| record.hooked) {
-            Some(record) => record,
-            None => {
-                let mut guard = agent.lock()?;
-                guard.record.hooked = true;
-                guard.save()?;
-                guard.record.clone()
-            }
-        };
+        let record = hooked(&agent, who.process)?;
         let kept = Kept::new(agent, &config);
         let (reached, made) = reached(&config);
         let client = Client::over(config, made)?;
@@ -212,6 +205,20 @@ impl Desk {
     pub(crate) fn process(&self) -> Option<Process> {
         self.record.borrow().process
     }
+}
+
+/// The record, in which it is noted that hooks report on the agent.
+fn hooked(agent: &Agent, process: Option<Process>) -> io::Result<Record> {
+    if let Some(mut record) = agent.read()
+        && !record.hook_from(process)
+    {
+        return Ok(record);
+    }
+    let mut guard = agent.lock()?;
+    if guard.record.hook_from(process) {
+        guard.save()?;
+    }
+    Ok(guard.record.clone())
 }
 
 /// Whether a broker listens, and a connection to it if that is what tells.

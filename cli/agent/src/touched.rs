@@ -96,7 +96,7 @@ pub(crate) async fn after(desk: &Desk, tool: &Tool) -> Result<(), Problem> {
     Ok(())
 }
 
-/// At the end of a turn: reports what its shell commands have changed, and forgets what the turn began with.
+/// At the end of a turn: reports what its shell commands have changed.
 pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Problem> {
     let Some(member) = desk.member() else { return Ok(()) };
     if let Some(before) = &member.unclean
@@ -118,11 +118,7 @@ pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Probl
             report(session, &desk.project, TouchKind::Edit, &changed).await?;
         }
     }
-    let forget = |member: &mut mesh_client::agent::Membership| {
-        member.unclean = None;
-        member.edited.clear();
-    };
-    desk.change_in(&desk.project, forget).await.map(drop)
+    Ok(())
 }
 
 /// Whether another peer has reported an edit of a file in this turn.

@@ -45,6 +45,7 @@ fn is_dead(record: &Record) -> bool {
     // The processes of another machine, or of another container, cannot be seen from here.
     record.machine == super::process::this_machine()
         && record.hooked
+        && record.steady == record.process
         && record.process.is_some_and(|process| !process.is_alive())
 }
 

@@ -26,6 +26,11 @@ pub struct Record {
     pub machine: String,
     /// Hooks report on it, so that its end is known by them and not by the end of its MCP server.
     pub hooked: bool,
+    /// The process above the last hook.
+    pub caller: Option<Process>,
+    /// The process above two hooks in turn: the agent itself, and nothing that a host runs for one hook only. Its end is
+    /// the agent's.
+    pub steady: Option<Process>,
     /// What it is on the mesh, by endpoint and scope.
     pub memberships: BTreeMap<String, Membership>,
 }
@@ -91,11 +96,37 @@ impl Membership {
 }
 
 impl Record {
+    /// Notes that a hook reports on it, from below a process; false when that is nothing new.
+    pub fn hook_from(&mut self, caller: Option<Process>) -> bool {
+        let steady = if self.caller == caller { caller } else { self.steady };
+        let is_new = !self.hooked || self.caller != caller || self.steady != steady;
+        (self.hooked, self.caller, self.steady) = (true, caller, steady);
+        is_new
+    }
+
     /// Remembers an id of the session, as the latest.
     pub(super) fn add_session(&mut self, session: &str) {
         self.sessions.retain(|known| known != session);
         self.sessions.push(session.to_owned());
         let surplus = self.sessions.len().saturating_sub(SESSIONS);
         self.sessions.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_the_agent_when_two_hooks_in_turn_have_it() {
+        let process = |pid| Some(Process { pid, started: 1 });
+        let mut record = Record::default();
+        assert!(record.hook_from(process(1)));
+        assert_eq!(record.steady, None);
+        assert!(record.hook_from(process(2)));
+        assert_eq!(record.steady, None);
+        assert!(record.hook_from(process(2)));
+        assert_eq!(record.steady, process(2));
+        assert!(!record.hook_from(process(2)));
     }
 }

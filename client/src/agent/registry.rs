@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! agents/a-0190…          the record          agents/a-0190….lock     its lock
+//! agents/a-0190….seen     what it knows of files
 //! agents/s-9c1f…  ──▶ a-0190…  by session id  agents/p-codex-4242-991 ──▶ a-0190…  by process
 //! ```
 //!

@@ -157,9 +157,11 @@ impl Agent {
                 files.push((file, self.read(file)?));
             }
         }
+        let mut edited = Vec::new();
         for (file, read) in files {
-            if self.made < self.orders.wanted {
-                self.edit(file, read)?;
+            // An agent knows its own edits, and does not write over one with what it has read before.
+            if self.made < self.orders.wanted && !edited.contains(&file) {
+                edited.push(self.edit(file, read)?);
             }
         }
         Ok(())
@@ -169,13 +171,13 @@ impl Agent {
         Ok(usize::try_from(self.rng.below(self.orders.files as u64))?)
     }
 
-    /// Edits a file, or another one if that cannot be had.
-    fn edit(&mut self, mut file: usize, mut read: Read) -> Result<()> {
+    /// Edits a file, or another one if that cannot be had; which it was.
+    fn edit(&mut self, mut file: usize, mut read: Read) -> Result<usize> {
         loop {
             let whole = self.rng.is_heads();
             for _ in 0..TRIES {
                 match self.attempt(file, whole, &read)? {
-                    Outcome::Done => return Ok(()),
+                    Outcome::Done => return Ok(file),
                     Outcome::Again => read = self.read(file)?,
                     Outcome::Other => break,
                 }
