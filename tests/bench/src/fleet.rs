@@ -144,10 +144,7 @@ fn lives(plan: &Plan, field: &Field, agent: u64) -> Result<()> {
         process.arg("agent").arg(serde_json::to_string(&orders)?).stdin(Stdio::null());
         let status = process.status().context("cannot start an agent")?;
         let lines = log::read(&orders.log)?;
-        let crash = lines.iter().rev().find_map(|line| match line {
-            Line::Crash { edits, .. } => Some(*edits),
-            _ => None,
-        });
+        let crash = lines.iter().rev().find_map(Line::crash);
         ensure!(status.success() || crash != orders.crashed_at, "agent {agent} failed: {:?}", lines.last());
         orders.made = lines.iter().filter(|line| matches!(line, Line::Edit { .. })).count();
         orders.crashed_at = crash;
@@ -179,34 +176,5 @@ fn session(seed: u64, agent: u64, life: u64) -> String {
 impl Field {
     fn log_of(&self, agent: u64) -> PathBuf {
         self.logs.join(format!("{agent}.jsonl"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The built program of this name, beside the test's own directory.
-    fn program(name: &str) -> PathBuf {
-        if let Some(named) = std::env::var_os("MESHCTL").filter(|_| name == "meshctl") {
-            return named.into();
-        }
-        let this = std::env::current_exe().unwrap();
-        let path = this.ancestors().nth(2).unwrap().join(name);
-        assert!(path.exists(), "no {}; run `cargo build --workspace` first", path.display());
-        path
-    }
-
-    #[test]
-    fn a_fleet_loses_no_edit_and_is_told_of_the_other_worktree() {
-        let plan =
-            Plan { agents: 4, edits: 60, files: 5, seed: 7, crash_every: 10, mesh_only: true, keep: false };
-        let dir = tempfile::Builder::new().prefix("mesh-fleet").tempdir().unwrap();
-        let outcome =
-            one(&plan, Mode::Mesh, dir.path(), &program("meshctl"), &program("mesh-bench")).unwrap();
-        assert_eq!((outcome.edits, outcome.lost.len()), (60, 0), "{outcome:?}");
-        assert!(outcome.crashes > 0 && outcome.collisions > 0, "{outcome:?}");
-        assert_eq!(outcome.untold, 0, "{outcome:?}");
-        assert_eq!(outcome.faults, Vec::<String>::new());
     }
 }

@@ -205,20 +205,28 @@ impl Bench {
         let as_expected = match case {
             Case::News => said.context.as_deref().is_some_and(|text| text.contains("the build is green")),
             Case::Held => said.denied.as_deref().is_some_and(|text| text.contains(OTHER)),
-            _ => said.context.is_none() && said.denied.is_none() && said.go_on.is_none(),
+            Case::True
+            | Case::Node
+            | Case::Version
+            | Case::Ignored
+            | Case::BeforeRead
+            | Case::Read
+            | Case::Edit
+            | Case::Edited
+            | Case::Prompt
+            | Case::Stop => said.context.is_none() && said.denied.is_none() && said.go_on.is_none(),
         };
         ensure!(as_expected, "unexpected: {said:?}");
         Ok(cost)
     }
 
     async fn write_to_the_agent(&self) -> Result<()> {
-        let me = format!("{}", self.claude.session);
         let peers = self.other.list_peers(mesh_client::proto::ListPeersRequest {
             scope: self.other.scope(),
             ..Default::default()
         });
         let agent = peers.await?.peers.into_iter().find(|peer| peer.name != OTHER);
-        let to = agent.with_context(|| format!("the session {me} has no peer"))?.name;
+        let to = agent.context("the session has no peer")?.name;
         let request = SendRequest { to: vec![to], body: "the build is green".into(), ..Default::default() };
         self.other.send(request).await?;
         Ok(())

@@ -32,6 +32,13 @@ pub(super) enum Line {
     Fault { text: String },
 }
 
+impl Line {
+    /// With which edit the process crashed, if it did.
+    pub(super) fn crash(&self) -> Option<usize> {
+        if let Self::Crash { edits, .. } = self { Some(*edits) } else { None }
+    }
+}
+
 /// Why an edit was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,6 @@
 //! What came of a run, from the logs of its agents and the files they leave.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,7 +82,13 @@ pub(super) fn of(mode: Mode, wall: Duration, logs: &[Vec<Line>], trees: &[PathBu
                     let told = told.remove(file);
                     edits.push(Edit { agent, mark, file: *file, tree: *tree, at: *at, told });
                 }
-                _ => {}
+                Line::Begins { .. }
+                | Line::Hook { .. }
+                | Line::Mesh { .. }
+                | Line::Tool { .. }
+                | Line::Refused { .. }
+                | Line::Crash { .. }
+                | Line::Fault { .. } => {}
             }
         }
     }
@@ -116,11 +123,13 @@ impl Outcome {
     fn find_lost(&mut self, edits: &[Edit<'_>], trees: &[PathBuf]) -> Result<()> {
         let mut texts: BTreeMap<(usize, usize), String> = BTreeMap::new();
         for edit in edits {
-            let place = (edit.tree, edit.file);
-            if !texts.contains_key(&place) {
-                texts.insert(place, std::fs::read_to_string(trees[edit.tree].join(name_of(edit.file)))?);
-            }
-            match texts[&place].lines().filter(|line| *line == edit.mark).count() {
+            let text = match texts.entry((edit.tree, edit.file)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    new.insert(std::fs::read_to_string(trees[edit.tree].join(name_of(edit.file)))?)
+                }
+            };
+            match text.lines().filter(|line| *line == edit.mark).count() {
                 0 => self.lost.push(format!("{} in {} of tree {}", edit.mark, name_of(edit.file), edit.tree)),
                 1 => {}
                 _ => self.doubled += 1,

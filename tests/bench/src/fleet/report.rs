@@ -111,7 +111,9 @@ fn text(value: &Value) -> String {
             let number = number.as_f64().unwrap_or(f64::NAN) + 0.0;
             if number >= 20.0 { format!("{number:.0}") } else { format!("{number:.2}") }
         }
-        other => other.to_string(),
+        Value::Number(_) | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
     }
 }
 
