@@ -7,15 +7,19 @@
 //! What must hold: two sessions of an agent never share a record, and one session never has two, whichever of its
 //! processes comes first and whichever of the two names it knows. A record is changed only under its lock.
 
+mod dead;
 mod membership;
 mod process;
 mod record;
 mod registry;
+mod seen;
 
+pub use self::dead::unreported;
 pub use self::membership::Kept;
 pub use self::process::Process;
 pub use self::record::{Membership, Record};
 pub use self::registry::{Agent, Continues, Guard, Registry};
+pub use self::seen::{Look, Seen, state_of};
 
 /// What a process knows of the agent session that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

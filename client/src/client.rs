@@ -57,9 +57,14 @@ macro_rules! services {
 impl Client {
     /// Prepares a client inside a tokio runtime. Connects (and starts a broker) with the first call.
     pub fn new(config: Config) -> Result<Self, ClientError> {
+        Self::over(config, None)
+    }
+
+    /// As [`Client::new`]; the first call takes a connection that has been made to the broker of the configuration.
+    pub fn over(config: Config, made: Option<std::os::unix::net::UnixStream>) -> Result<Self, ClientError> {
         let credentials = Credentials::new(config.token.as_ref())?;
         let endpoint = config.endpoint_name().into();
-        let link = Link::new(config);
+        let link = Link::new(config, made);
         Ok(Self { channel: link.channel()?, link, credentials, endpoint })
     }
 

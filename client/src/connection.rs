@@ -4,8 +4,8 @@
 //! missing broker is started, so any call after a crash restarts it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
@@ -31,11 +31,13 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 pub(crate) struct Link {
     config: Config,
     established: AtomicBool,
+    /// A connection that somebody has made already, for the first to need one.
+    made: Mutex<Option<std::os::unix::net::UnixStream>>,
 }
 
 impl Link {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
-        Arc::new(Self { config, established: AtomicBool::new(false) })
+    pub(crate) fn new(config: Config, made: Option<std::os::unix::net::UnixStream>) -> Arc<Self> {
+        Arc::new(Self { config, established: AtomicBool::new(false), made: Mutex::new(made) })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -78,6 +80,11 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Either<UnixStream, TcpStream>, ClientError> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stream) = made.and_then(|made| adopted(made).ok()) {
+            self.established.store(true, Ordering::Relaxed);
+            return Ok(Either::Left(stream));
+        }
         let stream = match &self.config.endpoint {
             Endpoint::Local => Either::Left(locate::find_or_start(&self.config).await?),
             Endpoint::Unix(path) => {
@@ -94,6 +101,11 @@ impl Link {
         self.established.store(true, Ordering::Relaxed);
         Ok(stream)
     }
+}
+
+fn adopted(stream: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 async fn connect_tcp(uri: &Uri) -> io::Result<TcpStream> {

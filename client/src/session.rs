@@ -23,7 +23,7 @@ use tonic::{Response, Status};
 
 pub use self::calls::Acquired;
 pub use self::news::{SessionEvents, SessionNews};
-use crate::agent::Kept;
+use crate::agent::{Kept, Record};
 use crate::proto::{ErrorReason, JoinRequest, JoinResponse, Peer, PeerInfo};
 use crate::watch::Cursor;
 use crate::{Client, ClientError, Token, Watch, WatchOptions, request_id};
@@ -165,12 +165,20 @@ impl Session {
         options: JoinOptions,
         anew: bool,
     ) -> Result<Self, ClientError> {
-        let mut guard = kept.guard(client).await?;
-        let options = JoinOptions {
-            resume_key: Some(guard.record.key.clone()).filter(|key| !key.is_empty()),
+        let of_record = |record: &Record| JoinOptions {
+            resume_key: Some(record.key.clone()).filter(|key| !key.is_empty()),
             kept: Some(kept.clone()),
-            ..options
+            ..options.clone()
         };
+        // A reader needs no lock, and one that has become old joins again under it.
+        if !anew
+            && let Some(record) = kept.agent().read()
+            && let Some(membership) = kept.of(&record, &options.scope)
+        {
+            return Self::adopt(client, membership.session.clone(), of_record(&record));
+        }
+        let mut guard = kept.guard(client).await?;
+        let options = of_record(&guard.record);
         if let Some(membership) = kept.of(&guard.record, &options.scope).filter(|_| !anew) {
             return Self::adopt(client, membership.session.clone(), options);
         }

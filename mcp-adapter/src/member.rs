@@ -33,6 +33,10 @@ use crate::wake::{Push, Waker, Way};
 /// How long leaving may take when the process ends; the broker notices the end by itself soon after.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long an agent whose end closed this process's input is watched for being gone.
+const DYING_LOOK: Duration = Duration::from_millis(10);
+const DYING_LOOKS: u32 = 20;
+
 /// Who is calling, as the client says with the call.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -164,6 +168,26 @@ impl Member {
         };
         if tokio::time::timeout(LEAVE_WITHIN, leave).await.is_err() {
             tracing::debug!("leaving took too long; the broker will notice");
+        }
+        if tokio::time::timeout(LEAVE_WITHIN, self.bury()).await.is_err() {
+            tracing::debug!("ending a crashed agent's session took too long; the next who meets it will");
+        }
+    }
+
+    /// Ends the session of the agent if it has crashed: no hook will. One that ends in order has told so before.
+    async fn bury(&self) {
+        let Some(process) = self.host.process else { return };
+        let registry = self.registry();
+        for _ in 0..DYING_LOOKS {
+            if !registry.has_at_work(process) {
+                return;
+            }
+            if !process.is_alive() {
+                registry.bury(&self.client).await;
+                return;
+            }
+            // The input of a process that dies closes a little before it is gone.
+            tokio::time::sleep(DYING_LOOK).await;
         }
     }
 

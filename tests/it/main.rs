@@ -12,6 +12,7 @@
 mod agents;
 mod bad_input;
 mod cli;
+mod crashed_agents;
 mod demo;
 mod durable;
 mod exclusion;

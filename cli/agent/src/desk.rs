@@ -3,13 +3,18 @@
 //! Owns the way from a call to the peer that it acts for. What must hold: all calls of one agent session, and its MCP
 //! adapter, are one peer in each scope.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use mesh_client::agent::{Continues, Identity, Kept, Membership, Process, Registry};
+use mesh_client::agent::{Agent, Continues, Identity, Kept, Membership, Process, Record, Registry};
 use mesh_client::proto::{PeerActivity, PeerInfo, UpdatePeerRequest};
 use mesh_client::worktree::WorktreeInfo;
-use mesh_client::{Client, Config, JoinOptions, Liveness, Session};
+use mesh_client::{Autostart, Client, Config, Endpoint, JoinOptions, Liveness, Session};
 use mesh_hook::{Call, Event, Host, Source};
 use prost_types::FieldMask;
 
@@ -27,10 +32,16 @@ pub(crate) struct Desk {
     /// The way to the broker.
     pub(crate) client: Client,
     /// Where the session runs.
-    pub(crate) project: Project,
+    pub(crate) project: Rc<Project>,
     /// The agent session.
     pub(crate) kept: Kept,
+    /// Whether a broker listens, as far as can be told without waiting. One that is stopped looks the same.
+    pub(crate) reached: bool,
     chosen: Option<String>,
+    /// The record as this call has last seen it. What must not be done twice is decided under the record's lock.
+    record: RefCell<Record>,
+    /// The sessions that this call uses, by scope.
+    sessions: RefCell<BTreeMap<String, Session>>,
 }
 
 impl Desk {
@@ -44,7 +55,7 @@ impl Desk {
             call.cwd = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
         }
         let chosen = config.scope.clone();
-        let project = Project::around(&call.cwd, &config.home, chosen.as_deref())?;
+        let project = Rc::new(Project::around(&call.cwd, &config.home, chosen.as_deref())?);
         if !project.settings.hooks {
             return Ok(None);
         }
@@ -52,18 +63,17 @@ impl Desk {
         config.home.create()?;
         let cleared = call.event == Event::SessionStart(Source::Clear);
         let continues = if cleared { Continues::Process } else { Continues::Nothing };
-        let agent = registry.bind(&identity(&call, var), continues)?;
+        let who = identity(&call, var);
+        let agent = registry.bind(&who, continues)?;
         if call.event == Event::SessionStart(Source::Startup) {
             registry.tidy();
         }
-        if !agent.read().is_some_and(|record| record.hooked) {
-            let mut guard = agent.lock()?;
-            guard.record.hooked = true;
-            guard.save()?;
-        }
+        let record = hooked(&agent, who.process)?;
         let kept = Kept::new(agent, &config);
-        let client = Client::new(config)?;
-        Ok(Some(Self { call, client, project, kept, chosen }))
+        let (reached, made) = reached(&config);
+        let client = Client::over(config, made)?;
+        let (record, sessions) = (RefCell::new(record), RefCell::default());
+        Ok(Some(Self { call, client, project, kept, reached, chosen, record, sessions }))
     }
 
     /// The session in the scope of the project.
@@ -73,19 +83,24 @@ impl Desk {
 
     /// The session in the scope of a project, begun if there is none.
     pub(crate) async fn session_in(&self, project: &Project) -> Result<Session, Problem> {
+        if let Some(session) = self.sessions.borrow().get(&project.scope) {
+            return Ok(session.clone());
+        }
+        let is_known = self.member_in(project).is_some();
         let options = JoinOptions {
             scope: project.scope.clone(),
             // Joining, now or later, asks for it: a git process only where there is no session yet.
-            info: if self.member_in(project).is_some() {
-                self.info(project)
-            } else {
-                self.whole_info(project)
-            },
+            info: if is_known { self.info(project) } else { self.whole_info(project) },
             lease_ttl: Some(LEASE),
             liveness: Liveness::Unattended,
             ..JoinOptions::default()
         };
-        Ok(Session::enter(&self.client, self.kept.clone(), options).await?)
+        let session = Session::enter(&self.client, self.kept.clone(), options).await?;
+        if !is_known && let Some(record) = self.kept.agent().read() {
+            self.record.replace(record);
+        }
+        self.sessions.borrow_mut().insert(project.scope.clone(), session.clone());
+        Ok(session)
     }
 
     /// What is kept of the session in the scope of the project.
@@ -95,7 +110,7 @@ impl Desk {
 
     /// What is kept of the session in the scope of a project.
     pub(crate) fn member_in(&self, project: &Project) -> Option<Membership> {
-        self.kept.read(&project.scope)
+        self.kept.of(&self.record.borrow(), &project.scope).cloned()
     }
 
     /// Changes what is kept of the session in the scope of a project.
@@ -104,7 +119,9 @@ impl Desk {
         project: &Project,
         change: impl FnOnce(&mut Membership) -> T,
     ) -> Result<Option<T>, Problem> {
-        Ok(self.kept.change(&project.scope, change).await?)
+        let (changed, record) = self.kept.change_and_read(&project.scope, change).await?;
+        self.record.replace(record);
+        Ok(changed)
     }
 
     /// Tells what has changed of what the peer says of itself; the revision at which it was told.
@@ -135,6 +152,16 @@ impl Desk {
     /// The kind of agent.
     pub(crate) fn host(&self) -> Host {
         self.call.host
+    }
+
+    /// The agent or sub-agent that the call is about, in what the session notes for itself.
+    pub(crate) fn who(&self) -> &str {
+        self.call.subagent.as_ref().map_or("main", |child| child.id.as_str())
+    }
+
+    /// Ends the sessions of agents that have crashed here; whether there were any.
+    pub(crate) async fn bury(&self) -> bool {
+        Registry::of(&self.client.config().home).bury(&self.client).await > 0
     }
 
     /// The broker is away; whether that is news to the user of this session.
@@ -176,7 +203,37 @@ impl Desk {
 
     /// The process of the agent.
     pub(crate) fn process(&self) -> Option<Process> {
-        self.kept.agent().read()?.process
+        self.record.borrow().process
+    }
+}
+
+/// The record, in which it is noted that hooks report on the agent.
+fn hooked(agent: &Agent, process: Option<Process>) -> io::Result<Record> {
+    if let Some(mut record) = agent.read()
+        && !record.hook_from(process)
+    {
+        return Ok(record);
+    }
+    let mut guard = agent.lock()?;
+    if guard.record.hook_from(process) {
+        guard.save()?;
+    }
+    Ok(guard.record.clone())
+}
+
+/// Whether a broker listens, and a connection to it if that is what tells.
+fn reached(config: &Config) -> (bool, Option<UnixStream>) {
+    let socket = match &config.endpoint {
+        Endpoint::Local => config.home.socket_path(),
+        Endpoint::Unix(path) => path.clone(),
+        // The way there takes its time.
+        Endpoint::Tcp(_) => return (true, None),
+    };
+    match UnixStream::connect(socket) {
+        Ok(stream) => (true, Some(stream)),
+        Err(error) => {
+            (error.kind() == io::ErrorKind::WouldBlock && config.autostart != Autostart::Never, None)
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The names of paths in their checkouts.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::desk::Desk;
+use crate::problem::Problem;
 use crate::project::Project;
 
 /// Files of one tool call that are looked at.
@@ -12,7 +14,7 @@ const FILES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Group<T> {
     /// The checkout.
-    pub(crate) project: Project,
+    pub(crate) project: Rc<Project>,
     /// Scope-relative names.
     pub(crate) files: Vec<(String, T)>,
 }
@@ -26,7 +28,7 @@ pub(crate) fn by_checkout<T>(desk: &Desk, paths: impl IntoIterator<Item = (PathB
         let known = groups.iter().position(|group| is_of(&group.project, &target));
         let at = match known {
             Some(at) => at,
-            None => match desk.project_of(&target) {
+            None => match checkout(desk, &target) {
                 Ok(project) if project.settings.hooks => {
                     groups.push(Group { project, files: vec![] });
                     groups.len() - 1
@@ -42,6 +44,14 @@ pub(crate) fn by_checkout<T>(desk: &Desk, paths: impl IntoIterator<Item = (PathB
     }
     groups.retain(|group| !group.files.is_empty());
     groups
+}
+
+/// The checkout that a path is in: mostly that of the session.
+fn checkout(desk: &Desk, target: &Path) -> Result<Rc<Project>, Problem> {
+    if is_of(&desk.project, target) {
+        return Ok(Rc::clone(&desk.project));
+    }
+    desk.project_of(target).map(Rc::new)
 }
 
 /// Whether a path is in a checkout, and in none nested in that.

@@ -1,12 +1,15 @@
 //! Before an edit: whether another peer has the file, and whether it is still what this session has read.
 //!
 //! A free file is locked for this peer, until its turn ends. What must hold: the lock comes first and the look second,
-//! so that nobody can change the file between the look and the edit; a refusal names the holder, the time left and the
+//! so that nobody can change the file between the look and the edit; what is on disk counts, and not only what others
+//! have reported; the lock of an agent that has crashed here is in nobody's way; a refusal names the holder, the time left and the
 //! next step; a lock that the agent took itself is never given back here.
 
 use std::fmt::Write;
+use std::io;
 use std::time::Duration;
 
+use mesh_client::agent::{Look, state_of};
 use mesh_client::display::model::{age, duration, left, quoted, word};
 use mesh_client::proto::{
     AcquireLocksRequest, DescribePathRequest, FileActivity, LockConflict, LockMode, LockState,
@@ -85,7 +88,7 @@ pub(crate) async fn before(desk: &Desk, edits: &[Edited]) -> Result<Advice, Prob
             lock(desk, &session, &group, &mut advice).await?;
         }
         if !advice.is_final() && (policies.stale, policies.overwrite) != (Policy::Off, Policy::Off) {
-            look(&session, &group, &mut advice).await?;
+            look(desk, &session, &group, &mut advice).await?;
         }
     }
     Ok(advice)
@@ -105,11 +108,21 @@ async fn lock(
         reason: REASON.to_owned(),
         ..AcquireLocksRequest::default()
     };
-    match session.acquire(request).await? {
+    let mut acquired = session.acquire(request.clone()).await?;
+    if let Acquired::Refused(conflicts) = &acquired
+        && conflicts.iter().any(excludes)
+        && desk.bury().await
+    {
+        acquired = session.acquire(request).await?;
+    }
+    match acquired {
         Acquired::Granted(locks) => {
             let ours = locks.into_iter().filter(|lock| lock.reason == REASON);
             let ours: Vec<_> = ours.map(|lock| (lock.path, lock.fencing_token)).collect();
             desk.change_in(&group.project, |member| member.locks.extend(ours)).await?;
+            if let Err(error) = note(desk, group) {
+                tracing::debug!(%error, "a crash in this edit would not be noticed");
+            }
         }
         Acquired::Refused(conflicts) => {
             let policy = group.project.settings.guard.locked;
@@ -117,6 +130,19 @@ async fn lock(
                 let hard = if excludes(conflict) { policy } else { policy.min_warn() };
                 advice.say(hard, refusal(conflict));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Notes how the files are, so that an edit which this agent has no time to report is known all the same.
+fn note(desk: &Desk, group: &Group<How>) -> io::Result<()> {
+    let mut seen = desk.kept.agent().seen();
+    for (name, _) in &group.files {
+        let file = group.project.root.join(name);
+        let state = state_of(&file);
+        if seen.last(&file) != Some(state) {
+            seen.note(Look::Locks, desk.who(), &file, state)?;
         }
     }
     Ok(())
@@ -167,27 +193,40 @@ fn refusal(conflict: &LockConflict) -> String {
 }
 
 /// What other peers did to the files since this one knew them.
-async fn look(session: &Session, group: &Group<How>, advice: &mut Advice) -> Result<(), Problem> {
+async fn look(
+    desk: &Desk,
+    session: &Session,
+    group: &Group<How>,
+    advice: &mut Advice,
+) -> Result<(), Problem> {
     let me = session.peer().name;
     let root = group.project.root.to_string_lossy();
+    let seen = desk.kept.agent().seen();
     for (name, how) in &group.files {
         let request = DescribePathRequest { path: name.clone(), limit: 20, peek: true, ..Default::default() };
-        let known = session.describe_path(request).await?;
-        let of_file = known.activity.iter().filter(|did| did.path == *name);
+        let activity = session.describe_path(request).await?.activity;
+        let of_file = activity.iter().filter(|did| did.path == *name);
         let (own, others): (Vec<_>, Vec<_>) = of_file.partition(|did| did.peer == me);
         let own = own.first().copied();
+        let edited = others.into_iter().filter(|did| did.edit_revision > 0);
+        let (here, there): (Vec<_>, Vec<_>) = edited.partition(|did| did.worktree == root);
+        let file = group.project.root.join(name);
+        let now = state_of(&file);
+        // Where there is nothing, nothing is written over.
+        let whole = matches!(how, How::Whole | How::Create) && now != 0;
         let policies = &group.project.settings.guard;
-        let exists = group.project.root.join(name).exists();
-        for did in others.iter().filter(|did| did.edit_revision > 0).take(NAMED) {
-            if did.worktree == root {
-                let whole = matches!(how, How::Whole | How::Create) && exists;
-                let policy = if whole { policies.overwrite } else { policies.stale };
-                if is_stale(did, own, whole) {
-                    advice.say(policy, stale(name, did, own.is_some_and(|own| own.read_revision > 0)));
-                }
-            } else if did.edit_revision > own.map(|own| own.edit_revision).unwrap_or_default() {
-                advice.say(policies.stale.min_warn(), elsewhere(name, did));
-            }
+        let policy = if whole { policies.overwrite } else { policies.stale };
+        let stale_by: Vec<_> = here.into_iter().filter(|did| is_stale(did, own, whole)).take(NAMED).collect();
+        // A part that is replaced must be there; what is written over as a whole is gone, whoever wrote it.
+        if stale_by.is_empty() && whole && seen.known(desk.who(), &file).is_some_and(|known| known != now) {
+            advice.say(policy, changed(name));
+        }
+        for did in stale_by {
+            advice.say(policy, stale(name, did, own.is_some_and(|own| own.read_revision > 0)));
+        }
+        let since = own.map(|own| own.edit_revision).unwrap_or_default();
+        for did in there.into_iter().filter(|did| did.edit_revision > since).take(NAMED) {
+            advice.say(policies.stale.min_warn(), elsewhere(name, did));
         }
     }
     Ok(())
@@ -210,6 +249,11 @@ fn stale(name: &str, did: &FileActivity, read: bool) -> String {
         did.peer,
         age(did.edit_time)
     )
+}
+
+/// For a change that nobody has reported: by a person, a formatter, or an agent that was not done with its edit.
+fn changed(name: &str) -> String {
+    format!("[mesh] {} was changed since you read it. Read it again first", word(name))
 }
 
 fn elsewhere(name: &str, did: &FileActivity) -> String {

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
-use mesh_client::{Autostart, Config, Endpoint};
+use mesh_client::Config;
 use mesh_hook::{Call, Event, Host, Output, Reply};
 
 use crate::desk::Desk;
@@ -111,7 +111,7 @@ fn on_a_thread(
 async fn within(desk: &Desk) -> Reply {
     // Nobody waits for anything yet when a session starts, and it is what mostly starts the broker.
     let may_take_its_time = matches!(desk.call.event, Event::SessionStart(_));
-    let limit = if may_take_its_time || is_there(desk.client.config()) { PATIENCE } else { AWAY };
+    let limit = if may_take_its_time || desk.reached { PATIENCE } else { AWAY };
     let problem = match tokio::time::timeout(limit, reply(desk)).await {
         Ok(Ok(reply)) => {
             let back = desk.note_back();
@@ -135,20 +135,6 @@ async fn within(desk: &Desk) -> Reply {
 
 fn with_notice(reply: Reply, notice: &str) -> Reply {
     Reply { notice: reply.notice.or_else(|| Some(notice.to_owned())), ..reply }
-}
-
-/// Whether a broker listens, as far as can be told without waiting. One that is stopped looks the same.
-fn is_there(config: &Config) -> bool {
-    let socket = match &config.endpoint {
-        Endpoint::Local => config.home.socket_path(),
-        Endpoint::Unix(path) => path.clone(),
-        // The way there takes its time.
-        Endpoint::Tcp(_) => return true,
-    };
-    match std::os::unix::net::UnixStream::connect(socket) {
-        Ok(_) => true,
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock && config.autostart != Autostart::Never,
-    }
 }
 
 async fn reply(desk: &Desk) -> Result<Reply, Problem> {

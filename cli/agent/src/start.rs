@@ -17,7 +17,7 @@ use mesh_hook::{Reply, Source};
 use crate::desk::Desk;
 use crate::guard::REASON;
 use crate::problem::Problem;
-use crate::{news, wake};
+use crate::{news, turn, wake};
 
 /// Lines of each kind.
 const PEERS: usize = 8;
@@ -27,8 +27,14 @@ const NOTES: usize = 4;
 
 /// Joins, and says how things stand.
 pub(crate) async fn oriented(desk: &Desk, source: Source) -> Result<Reply, Problem> {
+    if source == Source::Startup || source == Source::Resume {
+        desk.bury().await;
+    }
     let known = desk.member().is_some();
     let session = desk.session().await?;
+    if source != Source::Compact {
+        turn::clear_up(desk, &session).await?;
+    }
     // A context that was emptied no longer holds what was shown.
     let forget = |member: &mut Membership| {
         member.shown = member.acknowledged;

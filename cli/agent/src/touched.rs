@@ -1,16 +1,19 @@
-//! After a tool: which files it read and edited.
+//! After a tool: which files it read and edited, for others and for this session to know.
+//!
+//! Before a read the state of the file is noted, so that a change while it is read is not taken for known.
 //!
 //! What hosts' own tools do is known exactly. What shell commands do is found by comparing `git status` at the end of
 //! the turn with what it said before the turn's first shell command: as good as that can be, and silent about what
 //! another peer of the same checkout has reported as its own.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use mesh_client::Session;
+use mesh_client::agent::{Look, state_of};
 use mesh_client::proto::{DescribePathRequest, Touch, TouchFilesRequest, TouchKind};
 use mesh_hook::Tool;
 use tokio::process::Command;
@@ -26,8 +29,13 @@ const STATUS_WITHIN: Duration = Duration::from_millis(400);
 const COMPARED: usize = 2000;
 const REPORTED: usize = 50;
 
-/// Before the turn's first shell command: what is changed already.
+/// Before a read: how the files are. Before the turn's first shell command: what is changed already.
 pub(crate) async fn before(desk: &Desk, tool: &Tool) {
+    if let Tool::Read(paths) = tool
+        && let Err(error) = about_to_read(desk, paths)
+    {
+        tracing::debug!(%error, "what is read now does not count as known");
+    }
     let is_shell = matches!(tool, Tool::Shell { .. });
     if !is_shell || !desk.project.has_git() || desk.member().is_none_or(|member| member.unclean.is_some()) {
         return;
@@ -36,6 +44,31 @@ pub(crate) async fn before(desk: &Desk, tool: &Tool) {
     if let Err(problem) = desk.change_in(&desk.project, |member| member.unclean = Some(unclean)).await {
         tracing::debug!(%problem, "shell edits of this turn stay unknown");
     }
+}
+
+fn about_to_read(desk: &Desk, paths: &[PathBuf]) -> io::Result<()> {
+    let mut seen = desk.kept.agent().seen();
+    for group in by_checkout(desk, paths.iter().map(|path| (path.clone(), ()))) {
+        for (name, ()) in &group.files {
+            let file = group.project.root.join(name);
+            seen.note(Look::Before, desk.who(), &file, state_of(&file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes in which state this session now knows the files.
+fn known(desk: &Desk, project: &Project, kind: TouchKind, names: &[String]) -> io::Result<()> {
+    let mut seen = desk.kept.agent().seen();
+    for name in names {
+        let file = project.root.join(name);
+        let before = seen.before(desk.who(), &file).filter(|_| kind == TouchKind::Read);
+        let state = before.unwrap_or_else(|| state_of(&file));
+        if before.is_some() || seen.known(desk.who(), &file) != Some(state) {
+            seen.note(Look::Knows, desk.who(), &file, state)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reports what a tool has read or edited.
@@ -51,6 +84,9 @@ pub(crate) async fn after(desk: &Desk, tool: &Tool) -> Result<(), Problem> {
     };
     for group in by_checkout(desk, paths.into_iter().map(|path| (path, ()))) {
         let names: Vec<String> = group.files.into_iter().map(|(name, ())| name).collect();
+        if let Err(error) = known(desk, &group.project, kind, &names) {
+            tracing::debug!(%error, "what was read does not count as known");
+        }
         let session = desk.session_in(&group.project).await?;
         report(&session, &group.project, kind, &names).await?;
         if kind == TouchKind::Edit && group.project.root == desk.project.root {
@@ -60,7 +96,7 @@ pub(crate) async fn after(desk: &Desk, tool: &Tool) -> Result<(), Problem> {
     Ok(())
 }
 
-/// At the end of a turn: reports what its shell commands have changed, and forgets what the turn began with.
+/// At the end of a turn: reports what its shell commands have changed.
 pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Problem> {
     let Some(member) = desk.member() else { return Ok(()) };
     if let Some(before) = &member.unclean
@@ -82,11 +118,7 @@ pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Probl
             report(session, &desk.project, TouchKind::Edit, &changed).await?;
         }
     }
-    let forget = |member: &mut mesh_client::agent::Membership| {
-        member.unclean = None;
-        member.edited.clear();
-    };
-    desk.change_in(&desk.project, forget).await.map(drop)
+    Ok(())
 }
 
 /// Whether another peer has reported an edit of a file in this turn.
@@ -135,14 +167,7 @@ pub(crate) async fn unclean(project: &Project) -> Option<BTreeMap<String, u64>> 
 fn parse(output: &[u8], root: &Path) -> BTreeMap<String, u64> {
     let entries =
         output.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry.get(3..)?).ok());
-    entries.take(COMPARED).map(|name| (name.to_owned(), state(&root.join(name)))).collect()
-}
-
-fn state(path: &Path) -> u64 {
-    let Ok(metadata) = path.symlink_metadata() else { return 0 };
-    let time = metadata.mtime().unsigned_abs().wrapping_mul(1_000_000_007);
-    let time = time.wrapping_add(metadata.mtime_nsec().unsigned_abs());
-    time.rotate_left(17) ^ metadata.size() ^ metadata.ino().rotate_left(40)
+    entries.take(COMPARED).map(|name| (name.to_owned(), state_of(&root.join(name)))).collect()
 }
 
 #[cfg(test)]
@@ -162,17 +187,5 @@ mod tests {
         let before: BTreeMap<String, u64> = map(&[("same", 1), ("changed", 1), ("cleaned", 1)]);
         let now: BTreeMap<String, u64> = map(&[("same", 1), ("changed", 2), ("new", 1)]);
         assert_eq!(differing(&before, &now), ["changed", "new", "cleaned"]);
-    }
-
-    #[test]
-    fn a_file_written_again_has_another_state() {
-        let root = tempfile::tempdir().unwrap();
-        let file = root.path().join("f");
-        std::fs::write(&file, "one").unwrap();
-        let first = state(&file);
-        std::fs::write(&file, "longer").unwrap();
-        assert_ne!(state(&file), first);
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(state(&file), 0);
     }
 }

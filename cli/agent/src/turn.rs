@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_client::agent::Membership;
 use mesh_client::proto::{
     ChildAgent, ListMessagesRequest, ListReleaseRequestsRequest, Message, MessageIntent, PeerActivity,
-    PeerInfo, ReleaseRequest,
+    PeerInfo, ReleaseRequest, TouchFilesRequest,
 };
 use mesh_client::{JoinOptions, Liveness, Session};
 use mesh_hook::{End, Reply};
@@ -108,22 +108,42 @@ fn holds_up(message: &Message, only_way: bool) -> bool {
 /// Reports shell edits, gives the turn's locks back, and waits for the user.
 async fn end(desk: &Desk, session: &Session, member: &Membership) -> Result<(), Problem> {
     touched::by_shell(desk, session).await?;
-    // Sub-agents in the background go on editing under the same locks.
-    if member.children.is_empty() {
-        release(desk, session, member).await?;
-    }
+    let over = |member: &mut Membership| {
+        member.working = false;
+        member.unclean = None;
+        member.edited.clear();
+    };
     // First here, then on the mesh: whoever waits to wake the agent looks when that is told.
-    desk.change_in(&desk.project, |member| member.working = false).await?;
-    let (idle, acknowledged) =
-        tokio::join!(activity(desk, session, PeerActivity::Idle), news::acknowledge(desk, session));
+    desk.change_in(&desk.project, over).await?;
+    let release = async {
+        // Sub-agents in the background go on editing under the same locks.
+        if member.children.is_empty() { release(desk, session, member).await } else { Ok(()) }
+    };
+    let (released, idle, acknowledged) =
+        tokio::join!(release, activity(desk, session, PeerActivity::Idle), news::acknowledge(desk, session));
+    released?;
     idle?;
     acknowledged
 }
 
+/// What a turn that was broken off by a crash has left: its locks, and edits that it could not report.
+pub(crate) async fn clear_up(desk: &Desk, session: &Session) -> Result<(), Problem> {
+    let Some(member) = desk.member().filter(|member| !member.locks.is_empty()) else { return Ok(()) };
+    let touches = mesh_client::agent::unreported(&member, &desk.kept.agent().seen());
+    if !touches.is_empty() {
+        let branch = desk.project.branch().unwrap_or_default();
+        session.touch_files(TouchFilesRequest { touches, branch, ..TouchFilesRequest::default() }).await?;
+    }
+    release(desk, session, &member).await
+}
+
 /// Gives back the locks that hooks took.
 async fn release(desk: &Desk, session: &Session, member: &Membership) -> Result<(), Problem> {
-    // One by one only when some have ended meanwhile, since otherwise none would be released.
     let all: Vec<String> = member.locks.keys().cloned().collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    // One by one only when some have ended meanwhile, since otherwise none would be released.
     for paths in all.chunks(100) {
         if session.release(paths.to_vec()).await.is_ok() {
             continue;

@@ -43,8 +43,13 @@ impl Kept {
 
     /// The scopes of this mesh in which there is a session.
     pub fn scopes(&self) -> Vec<String> {
+        self.scopes_of(&self.agent.read().unwrap_or_default())
+    }
+
+    /// The scopes of this mesh that a record knows.
+    pub(super) fn scopes_of(&self, record: &Record) -> Vec<String> {
         let mine = |name: &String| Some(name.strip_prefix(&self.endpoint)?.strip_prefix(' ')?.to_owned());
-        self.agent.read().unwrap_or_default().memberships.keys().filter_map(mine).collect()
+        record.memberships.keys().filter_map(mine).collect()
     }
 
     /// The membership in a scope, as it is.
@@ -58,14 +63,25 @@ impl Kept {
         scope: &str,
         change: impl FnOnce(&mut Membership) -> T,
     ) -> io::Result<Option<T>> {
+        Ok(self.change_and_read(scope, change).await?.0)
+    }
+
+    /// As [`Kept::change`], with the record as it is then.
+    pub async fn change_and_read<T>(
+        &self,
+        scope: &str,
+        change: impl FnOnce(&mut Membership) -> T,
+    ) -> io::Result<(Option<T>, Record)> {
         let mut guard = self.agent.locked().await?;
-        let Some(membership) = self.of_mut(&mut guard.record, scope) else { return Ok(None) };
+        let Some(membership) = self.of_mut(&mut guard.record, scope) else {
+            return Ok((None, guard.into_record()));
+        };
         let before = membership.clone();
         let result = change(membership);
         if *membership != before {
             guard.save()?;
         }
-        Ok(Some(result))
+        Ok((Some(result), guard.into_record()))
     }
 
     /// Puts a membership into a record.

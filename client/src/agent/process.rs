@@ -31,6 +31,13 @@ struct Stat {
     zombie: bool,
 }
 
+/// What tells this machine from others, and this container from others on it: numbers of processes mean something in it
+/// only.
+pub(super) fn this_machine() -> String {
+    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", rustix::system::uname().nodename().to_string_lossy(), space.display())
+}
+
 impl Process {
     /// The process with this number; `None` when it is known that there is none.
     pub fn of(pid: u32) -> Option<Self> {

@@ -22,8 +22,15 @@ pub struct Record {
     pub sessions: Vec<String>,
     /// The process that it ran in last.
     pub process: Option<Process>,
+    /// The machine or container of that process.
+    pub machine: String,
     /// Hooks report on it, so that its end is known by them and not by the end of its MCP server.
     pub hooked: bool,
+    /// The process above the last hook.
+    pub caller: Option<Process>,
+    /// The process above two hooks in turn: the agent itself, and nothing that a host runs for one hook only. Its end is
+    /// the agent's.
+    pub steady: Option<Process>,
     /// What it is on the mesh, by endpoint and scope.
     pub memberships: BTreeMap<String, Membership>,
 }
@@ -63,6 +70,9 @@ pub struct Membership {
     /// What `git status` said before the first shell command of the turn: paths, and what tells their state.
     #[serde(default)]
     pub unclean: Option<BTreeMap<String, u64>>,
+    /// The agent had crashed, and its session was ended for it.
+    #[serde(default)]
+    pub ended: bool,
     /// Files that hooks have reported as edited in this turn.
     #[serde(default)]
     pub edited: BTreeSet<String>,
@@ -83,17 +93,44 @@ impl Membership {
             working: false,
             turn: revision,
             unclean: None,
+            ended: false,
             edited: BTreeSet::new(),
         }
     }
 }
 
 impl Record {
+    /// Notes that a hook reports on it, from below a process; false when that is nothing new.
+    pub fn hook_from(&mut self, caller: Option<Process>) -> bool {
+        let steady = if self.caller == caller { caller } else { self.steady };
+        let is_new = !self.hooked || self.caller != caller || self.steady != steady;
+        (self.hooked, self.caller, self.steady) = (true, caller, steady);
+        is_new
+    }
+
     /// Remembers an id of the session, as the latest.
     pub(super) fn add_session(&mut self, session: &str) {
         self.sessions.retain(|known| known != session);
         self.sessions.push(session.to_owned());
         let surplus = self.sessions.len().saturating_sub(SESSIONS);
         self.sessions.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_the_agent_when_two_hooks_in_turn_have_it() {
+        let process = |pid| Some(Process { pid, started: 1 });
+        let mut record = Record::default();
+        assert!(record.hook_from(process(1)));
+        assert_eq!(record.steady, None);
+        assert!(record.hook_from(process(2)));
+        assert_eq!(record.steady, None);
+        assert!(record.hook_from(process(2)));
+        assert_eq!(record.steady, process(2));
+        assert!(!record.hook_from(process(2)));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! agents/a-0190…          the record          agents/a-0190….lock     its lock
+//! agents/a-0190….seen     what it knows of files
 //! agents/s-9c1f…  ──▶ a-0190…  by session id  agents/p-codex-4242-991 ──▶ a-0190…  by process
 //! ```
 //!
@@ -113,6 +114,12 @@ impl Registry {
         paths.iter().filter(dead).for_each(|path| _ = fs::remove_file(path));
     }
 
+    /// All agent sessions that there are.
+    pub(super) fn agents(&self) -> Vec<Agent> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| is_record(path)).map(|path| Agent { path }).collect()
+    }
+
     /// The answer when nothing has to be changed, which is nearly always.
     fn bound(&self, who: &Identity) -> Option<Agent> {
         let agent = self.follow(&session_link(&who.kind, who.session.as_deref()?))?;
@@ -154,6 +161,7 @@ impl Registry {
         }
         if let Some(process) = who.process {
             guard.record.process = Some(process);
+            guard.record.machine = super::process::this_machine();
             self.point(&process_link(&who.kind, process), agent)?;
         }
         guard.save()
@@ -245,6 +253,11 @@ impl Agent {
 }
 
 impl Guard {
+    /// The record, without its lock.
+    pub(super) fn into_record(self) -> Record {
+        self.record
+    }
+
     /// Keeps the record as it is now, in one step.
     pub fn save(&self) -> io::Result<()> {
         let aside = self.path.with_extension("new");

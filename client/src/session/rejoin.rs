@@ -154,7 +154,7 @@ pub(super) fn keep(
     let membership = match kept.of(&guard.record, scope) {
         // Its locks have ended, or linger until they are taken again.
         Some(former) if former.session.name == session.name => {
-            Membership { session, locks: BTreeMap::new(), ..former.clone() }
+            Membership { session, locks: BTreeMap::new(), ended: false, ..former.clone() }
         }
         Some(_) | None => {
             let wake = fresh.peer.info.clone().unwrap_or_default().wake;

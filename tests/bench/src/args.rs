@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
+use crate::fleet::Plan;
+
 /// Measures the broker beside a bare tonic server, in interleaved rounds of one run. Build both first:
 /// `cargo build --release -p meshctl -p mesh-bench`.
 #[derive(Debug, Parser)]
@@ -53,6 +55,17 @@ pub(crate) enum Command {
         #[arg(long = "idle", default_value_t = 20, value_name = "SECONDS")]
         seconds: u64,
     },
+    /// What a hook of an agent takes, beside the start of programs that do nothing
+    Hooks {
+        /// How often each is run in each round
+        #[arg(long, default_value_t = 40, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+        times: u32,
+    },
+    /// Agents that edit the same files: what is lost with the mesh and without, and what it takes
+    Fleet(Plan),
+    /// One agent of the fleet
+    #[command(hide = true)]
+    Agent { orders: String },
     /// The bare server that the broker is compared with
     #[command(hide = true)]
     Echo { socket: PathBuf },

@@ -1,4 +1,4 @@
-//! Benchmarks of the broker, beside a bare tonic server in the same run.
+//! Benchmarks: the broker beside a bare tonic server in the same run, hooks, and a fleet of agents.
 //!
 //! This process is the load; every server is a process of its own on the same machine. A figure is measured in
 //! rounds, each of which gives every server the same work in turn, so that a ratio within a round is worth more
@@ -8,15 +8,19 @@
 
 mod args;
 mod cell;
+mod claude;
 mod disk;
 mod echo;
 mod fanout;
 mod figures;
+mod fleet;
 mod footprint;
+mod hooks;
 mod load;
 mod mesh;
 mod process;
 mod report;
+mod repository;
 mod stats;
 mod system;
 mod unary;
@@ -42,6 +46,9 @@ fn run(args: &Args) -> Result<()> {
     match &args.command {
         Some(Command::Echo { socket }) => runtime.block_on(echo::serve(socket)),
         Some(Command::Footprint { seconds }) => footprint::measure(args, *seconds),
+        Some(Command::Fleet(plan)) => fleet::run(args, plan),
+        Some(Command::Agent { orders }) => fleet::agent(orders),
+        Some(Command::Hooks { times }) => runtime.block_on(hooks::run(args, *times)),
         Some(Command::Put) => runtime.block_on(figures::run(args, &[figures::Kind::Put])),
         Some(Command::Events) => runtime.block_on(figures::run(args, &[figures::Kind::Events])),
         Some(Command::All) | None => {

@@ -49,8 +49,14 @@ impl Mesh {
     /// A peer of its own on a connection of its own. Nothing keeps it but its calls, so that no stream is
     /// measured along.
     async fn join(&self) -> Result<Session> {
+        self.join_in(SCOPE, None).await
+    }
+
+    /// As [`Mesh::join`], in any scope.
+    pub(crate) async fn join_in(&self, scope: &str, name: Option<&str>) -> Result<Session> {
         let options = JoinOptions {
-            scope: SCOPE.into(),
+            scope: scope.into(),
+            name: name.map(str::to_owned),
             lease_ttl: Some(Duration::from_secs(24 * 3600)),
             liveness: Liveness::Unattended,
             ..JoinOptions::default()

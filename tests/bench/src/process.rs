@@ -82,8 +82,8 @@ pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
     Ok(of_ticks(ticks(11)? + ticks(12)?))
 }
 
-/// Time of all processors together, and how much of it was idle.
-fn machine() -> Result<(Duration, Duration)> {
+/// All processor time of the machine, and what of it was idle.
+pub(crate) fn machine() -> Result<(Duration, Duration)> {
     let stat = read(Path::new("/proc/stat"))?;
     let line = stat.lines().next().context("empty /proc/stat")?;
     let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).filter_map(|n| n.parse().ok()).collect();
@@ -102,6 +102,18 @@ pub(crate) fn kib_of(pid: u32, file: &str, field: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next());
     Ok(number.with_context(|| format!("no {field} in /proc/PID/{file}"))?.parse()?)
+}
+
+/// How long the threads of a process have run, more finely than [`cpu_of`] tells; those that have ended do not count.
+pub(crate) fn run_time_of(pid: u32) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while it is looked at.
+        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+        sum += Duration::from_nanos(nanos.unwrap_or_default());
+    }
+    Ok(sum)
 }
 
 /// How often the threads of a process went to sleep or were put to sleep.
