@@ -51,6 +51,9 @@ pub struct Membership {
     /// Sub-agents at work: their ids and kinds.
     #[serde(default)]
     pub children: BTreeMap<String, String>,
+    /// How the agent is woken, as was told last by who joined or by who wakes it.
+    #[serde(default)]
+    pub wake: String,
     /// The agent is in a turn: its hooks bring the news, and nothing need wake it.
     #[serde(default)]
     pub working: bool,
@@ -76,6 +79,7 @@ impl Membership {
             locks: BTreeMap::new(),
             held_up: BTreeSet::new(),
             children: BTreeMap::new(),
+            wake: String::new(),
             working: false,
             turn: revision,
             unclean: None,

@@ -208,7 +208,15 @@ impl Session {
     pub async fn update(&self, info: PeerInfo, mask: &[&str]) -> Result<Peer, ClientError> {
         let paths = mask.iter().map(ToString::to_string).collect();
         let update_mask = Some(prost_types::FieldMask { paths });
-        self.update_peer(UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() }).await
+        let wake = mask.contains(&"wake").then(|| info.wake.clone());
+        let request = UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() };
+        let peer = self.update_peer(request).await?;
+        if let (Some(wake), Some(kept)) = (wake, &self.shared.options.kept)
+            && let Err(error) = kept.change(&peer.scope, |membership| membership.wake = wake).await
+        {
+            tracing::warn!(%error, "the registry of agents cannot be written");
+        }
+        Ok(peer)
     }
 
     /// Gives the session another lease, which begins now: 1 s to 24 h. A session that is joined again by itself

@@ -1,4 +1,8 @@
 //! Joining again as the same peer, once, whoever of the session's tasks and processes finds that it has ended.
+//!
+//! What must hold: what one process of an agent session knows of the peer is not put over what the others have said.
+//! A process that joins again for all of them tells what the broker knew last, and of what ends with a session
+//! (activity, way to be woken, sub-agents) what the registry holds, once hooks keep it there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Current, REJOIN_INTERVAL, Shared, was_replaced};
 use crate::agent::{Guard, Kept, Membership};
-use crate::proto::{JoinRequest, Peer};
+use crate::proto::{ChildAgent, JoinRequest, ListPeersRequest, Peer, PeerActivity, PeerInfo};
 use crate::{Client, ClientError, SavedSession};
 
 impl Shared {
@@ -41,11 +45,13 @@ impl Shared {
         {
             return Err(error);
         }
-        let request = JoinRequest {
-            name: current.peer.name.clone(),
-            info: current.peer.info.clone(),
-            ..self.options.request()
-        };
+        let mut info = current.peer.info.clone().unwrap_or_default();
+        if let Some((kept, guard)) = &guard {
+            info = self.as_last_told(&current.peer, info).await;
+            carry_over(&mut info, kept, guard, &current.peer.scope);
+        }
+        let request =
+            JoinRequest { name: current.peer.name.clone(), info: Some(info), ..self.options.request() };
         let answer = self
             .client
             .call(|client| {
@@ -64,6 +70,34 @@ impl Shared {
         });
         *rejoined = Instant::now();
         Ok(self.current())
+    }
+
+    /// What all the processes of the agent session have said of the peer, as far as the broker still knows it; `mine` is
+    /// what this one has said.
+    async fn as_last_told(&self, me: &Peer, mine: PeerInfo) -> PeerInfo {
+        let mut page_token = String::new();
+        loop {
+            let request = ListPeersRequest {
+                scope: me.scope.clone(),
+                include_offline: true,
+                page_size: 1000,
+                page_token,
+            };
+            let answer = self.client.call(|client| {
+                let request = request.clone();
+                async move { client.peers().list_peers(request).await }
+            });
+            // Not knowing it is no reason not to join.
+            let Ok(answer) = answer.await else { return mine };
+            if let Some(known) = answer.peers.into_iter().find(|peer| peer.name == me.name) {
+                let PeerInfo { activity, wake, children, .. } = mine;
+                return PeerInfo { activity, wake, children, ..known.info.unwrap_or_default() };
+            }
+            if answer.next_page_token.is_empty() {
+                return mine;
+            }
+            page_token = answer.next_page_token;
+        }
     }
 
     /// Whether another process of the agent session has left: then only somebody who calls joins again.
@@ -91,6 +125,23 @@ impl Shared {
     }
 }
 
+/// What ends with a session, as the registry holds it. Without hooks nobody keeps it there, and this process has said
+/// it, if anybody has.
+fn carry_over(info: &mut PeerInfo, kept: &Kept, guard: &Guard, scope: &str) {
+    let Some(membership) = kept.of(&guard.record, scope).filter(|_| guard.record.hooked) else { return };
+    let activity = if membership.working { PeerActivity::Working } else { PeerActivity::Idle };
+    info.activity = activity.into();
+    let child = |(id, kind): (&String, &String)| ChildAgent {
+        id: id.clone(),
+        kind: kind.clone(),
+        ..ChildAgent::default()
+    };
+    info.children = membership.children.iter().map(child).collect();
+    if !membership.wake.is_empty() {
+        info.wake.clone_from(&membership.wake);
+    }
+}
+
 /// Keeps a new session for the other processes of its agent session, with what still holds of the one before.
 pub(super) fn keep(
     client: &Client,
@@ -105,7 +156,10 @@ pub(super) fn keep(
         Some(former) if former.session.name == session.name => {
             Membership { session, locks: BTreeMap::new(), ..former.clone() }
         }
-        Some(_) | None => Membership::new(session, fresh.cursor.revision),
+        Some(_) | None => {
+            let wake = fresh.peer.info.clone().unwrap_or_default().wake;
+            Membership { wake, ..Membership::new(session, fresh.cursor.revision) }
+        }
     };
     kept.put(&mut guard.record, scope, membership);
     guard.save().map_err(|error| {

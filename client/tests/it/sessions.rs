@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use mesh_client::proto::{AcquireLocksRequest, AskRequest, PutRequest, WaitRequest};
+use mesh_client::agent::{Continues, Identity, Kept, Registry};
+use mesh_client::proto::{AcquireLocksRequest, AskRequest, PeerActivity, PeerInfo, PutRequest, WaitRequest};
 use mesh_client::{Acquired, ClientError, ErrorReason, JoinOptions, Liveness, Session, SessionNews};
 use tonic::Code;
 
@@ -157,6 +158,59 @@ async fn an_adopted_session_goes_on_without_joining() {
     fake.state.sessions.lock().unwrap().clear();
     session.put(PutRequest::default()).await.unwrap();
     assert_eq!(fake.state.joins.lock().unwrap()[1].name, "amber-fox");
+}
+
+/// An agent session that two processes share: one that hooks run in, and one that serves its tools.
+async fn shared(fake: &Fake, hooked: bool) -> (Kept, Session, Session) {
+    let who = Identity { kind: "codex".into(), session: Some("s1".into()), process: None };
+    fake.home.create().unwrap();
+    let agent = Registry::of(&fake.home).bind(&who, Continues::Nothing).unwrap();
+    let mut guard = agent.lock().unwrap();
+    guard.record.hooked = hooked;
+    guard.save().unwrap();
+    drop(guard);
+    let client = fake.client();
+    let kept = Kept::new(agent, client.config());
+    let as_told = |info| JoinOptions { info, ..options(Liveness::Unattended) };
+    let hook = PeerInfo { wake: "async-rewake".into(), branch: "main".into(), ..PeerInfo::default() };
+    let hook = Session::enter(&client, kept.clone(), as_told(hook)).await.unwrap();
+    let adapter = PeerInfo {
+        branch: "stale".into(),
+        focus: "mine".into(),
+        wake: "inbox-socket".into(),
+        ..PeerInfo::default()
+    };
+    let adapter = Session::enter(&client, kept.clone(), as_told(adapter)).await.unwrap();
+    (kept, hook, adapter)
+}
+
+#[tokio::test]
+async fn joining_again_for_all_processes_tells_what_the_others_have_said() {
+    let fake = Fake::running();
+    let (kept, _hook, adapter) = shared(&fake, true).await;
+    let turn = |member: &mut mesh_client::agent::Membership| {
+        member.working = true;
+        member.children.insert("a1".into(), "explore".into());
+    };
+    kept.change(SCOPE, turn).await.unwrap();
+    fake.state.sessions.lock().unwrap().clear();
+    adapter.put(PutRequest::default()).await.unwrap();
+    let told = fake.state.joins.lock().unwrap()[1].info.clone().unwrap();
+    assert_eq!((told.branch.as_str(), told.focus.as_str()), ("main", ""), "as the broker knew it");
+    assert_eq!((told.activity(), told.wake.as_str()), (PeerActivity::Working, "async-rewake"));
+    assert_eq!(told.children.iter().map(|child| child.kind.as_str()).collect::<Vec<_>>(), ["explore"]);
+    let member = kept.read(SCOPE).unwrap();
+    assert_eq!((member.wake.as_str(), member.session.session_id.as_str()), ("async-rewake", "session-2"));
+}
+
+#[tokio::test]
+async fn without_hooks_what_ends_with_a_session_is_told_by_who_joins_again() {
+    let fake = Fake::running();
+    let (_kept, _hook, adapter) = shared(&fake, false).await;
+    fake.state.sessions.lock().unwrap().clear();
+    adapter.put(PutRequest::default()).await.unwrap();
+    let told = fake.state.joins.lock().unwrap()[1].info.clone().unwrap();
+    assert_eq!((told.activity(), told.wake.as_str()), (PeerActivity::Unspecified, "inbox-socket"));
 }
 
 #[tokio::test]
