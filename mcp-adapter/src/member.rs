@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_client::agent::{self, Continues, Kept, Registry};
+use mesh_client::agent::{self, Continues, Kept, Membership, Process, Registry};
 use mesh_client::proto::PeerInfo;
 use mesh_client::{Client, ClientError, ErrorReason, JoinOptions, Liveness, Session};
 use rmcp::model::{Implementation, RequestMetaObject};
@@ -23,6 +23,12 @@ use crate::place::Place;
 
 /// How long leaving may take when the process ends; the broker notices the end by itself soon after.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Kinds of agent whose hooks can add to what the agent reads after a tool.
+const TOLD: [&str; 6] = ["claude-code", "codex", "cursor", "gemini", "opencode", "vscode"];
+/// How long the connection stays after the stream of a session that goes on without this process, as when the host starts
+/// its servers anew: longer than the broker gives a session whose connection is gone. A killed agent has no such time.
+const OUTLIVES: Duration = Duration::from_millis(700);
 
 /// Who is calling, as the client says with the call.
 #[derive(Debug)]
@@ -100,6 +106,31 @@ impl Joined {
         self.news.lock().replaced
     }
 
+    /// Whether hooks tell the agent after each tool what happened meanwhile.
+    fn is_told_by_hooks(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| TOLD.contains(&shared.kind.as_str())) && self.goes_on()
+    }
+
+    /// Mail after one revision was shown up to another: hooks do not show it again.
+    pub(crate) async fn note_shown(&self, after: u64, upto: u64) {
+        let Some(shared) = &self.shared else { return };
+        let note = |member: &mut Membership| {
+            // What lies before may not have been shown.
+            if after <= member.shown.max(member.acknowledged) {
+                member.shown = member.shown.max(upto);
+            }
+        };
+        if let Err(error) = shared.kept.change(&self.session.scope(), note).await {
+            tracing::warn!(%error, "the registry of agents cannot be written; a hook shows mail again");
+        }
+    }
+
+    /// Whether the agent session has not left.
+    fn is_kept(&self) -> bool {
+        let scope = self.session.scope();
+        self.shared.as_ref().is_some_and(|shared| shared.kept.read(&scope).is_some())
+    }
+
     /// Whether the session outlives this process: then hooks tell when the agent has ended.
     fn goes_on(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| is_hooked(shared.kept.agent()))
@@ -165,10 +196,13 @@ impl Member {
         let leave = async {
             let mut state = self.state.lock().await;
             state.ended = true;
-            if let Some(joined) = state.joined.take()
-                && !joined.goes_on()
-                && let Err(error) = joined.session.leave().await
-            {
+            let Some(joined) = state.joined.take() else { return };
+            if joined.goes_on() {
+                if self.host.process.is_some_and(Process::is_alive) && joined.is_kept() {
+                    drop(joined);
+                    tokio::time::sleep(OUTLIVES).await;
+                }
+            } else if let Err(error) = joined.session.leave().await {
                 tracing::debug!(%error, "could not leave; the broker will notice");
             }
         };
@@ -180,7 +214,10 @@ impl Member {
     /// What the agent should know besides the answer; empty without news, or while another call joins.
     pub(crate) fn footer(&self, reached: Reached) -> String {
         let Ok(state) = self.state.try_lock() else { return String::new() };
-        state.joined.as_ref().map(|joined| joined.news.lock().footer(reached)).unwrap_or_default()
+        let Some(joined) = &state.joined else { return String::new() };
+        let news = joined.news.lock().footer(reached);
+        // It is told once: the hook that runs after the tool has a better way to.
+        if joined.is_told_by_hooks() { String::new() } else { news }
     }
 
     /// Takes another name: not while locks are held, which would be lost on the way.

@@ -45,6 +45,9 @@ pub(crate) async fn inbox(joined: &Joined, call: &Call) -> Answer {
     let answer = answer?;
     let (text, shown) = keep_and_show(joined, &answer.messages, limit == 1, "");
     let revision = answer.header.as_ref().map(|header| header.revision).unwrap_or_default();
+    if let Some(whole) = shown.whole {
+        joined.note_shown(after_revision, whole).await;
+    }
     let (unread, revision) = match shown.whole {
         Some(whole) if ack == Ack::Shown => {
             let acked = joined.session.ack(whole).await?;
