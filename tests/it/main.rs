@@ -14,6 +14,7 @@ mod cli;
 mod demo;
 mod durable;
 mod exclusion;
+mod hooks;
 mod late_never_early;
 mod mcp;
 mod no_ghosts;
