@@ -160,7 +160,7 @@ fn agent(ctx: &Context, client: &Client) -> Result<Option<Kept>, CliError> {
     }
     let Some(who) = AgentIdentity::of_shell(|name| std::env::var(name).ok()) else { return Ok(None) };
     let config = client.config();
-    let kept = Registry::of(&config.home).find(&who).map(|agent| Kept::new(agent, config));
+    let kept = Registry::of(&config.home).find_above(&who).map(|agent| Kept::new(agent, config));
     // One that is nowhere has no hooks and no adapter; its commands are those of its user.
     Ok(kept.filter(|kept| !kept.scopes().is_empty()))
 }

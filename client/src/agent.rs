@@ -45,7 +45,9 @@ impl Identity {
     pub fn of_shell(var: impl Fn(&str) -> Option<String>) -> Option<Self> {
         SESSION_VARIABLES.iter().find_map(|(name, kind)| {
             let session = var(name).filter(|value| !value.is_empty())?;
-            Some(Self { kind: (*kind).to_owned(), session: Some(session), process: None })
+            let pid = var("CLAUDE_PID").filter(|_| *kind == "claude-code");
+            let process = pid.and_then(|pid| Process::of(pid.parse().ok()?));
+            Some(Self { kind: (*kind).to_owned(), session: Some(session), process })
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod calls;
 mod keep;
+mod lend;
 mod news;
 mod rejoin;
 mod wait;
@@ -157,6 +158,14 @@ impl Session {
     /// As [`Session::enter`], but always begins a new session, under the name asked for, for all the processes.
     pub async fn enter_anew(client: &Client, kept: Kept, options: JoinOptions) -> Result<Self, ClientError> {
         Self::enter_as(client, kept, options, true).await
+    }
+
+    /// As [`Session::enter`], if there is a session; none is begun, now or later.
+    pub fn enter_kept(client: &Client, kept: Kept, options: JoinOptions) -> Option<Self> {
+        let record = kept.agent().read()?;
+        let saved = kept.of(&record, &options.scope)?.session.clone();
+        let resume_key = Some(record.key).filter(|key| !key.is_empty());
+        Self::adopt(client, saved, JoinOptions { resume_key, kept: Some(kept), ..options }).ok()
     }
 
     async fn enter_as(

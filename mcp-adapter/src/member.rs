@@ -36,6 +36,9 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// How long an agent whose end closed this process's input is watched for being gone.
 const DYING_LOOK: Duration = Duration::from_millis(10);
 const DYING_LOOKS: u32 = 20;
+/// How long the connection stays after the stream of a session that goes on without this process, as when the host starts
+/// its servers anew: longer than the broker gives a session whose connection is gone. A killed agent has no such time.
+const OUTLIVES: Duration = Duration::from_millis(700);
 
 /// Who is calling, as the client says with the call.
 #[derive(Debug)]
@@ -159,36 +162,39 @@ impl Member {
         let leave = async {
             let mut state = self.state.lock().await;
             state.ended = true;
-            if let Some(joined) = state.joined.take()
-                && !joined.goes_on()
-                && let Err(error) = joined.session.leave().await
-            {
+            let Some(joined) = state.joined.take() else { return };
+            if joined.goes_on() {
+                let stays = joined.is_kept();
+                drop(joined);
+                if !self.bury().await && stays {
+                    tokio::time::sleep(OUTLIVES).await;
+                }
+            } else if let Err(error) = joined.session.leave().await {
                 tracing::debug!(%error, "could not leave; the broker will notice");
             }
         };
         if tokio::time::timeout(LEAVE_WITHIN, leave).await.is_err() {
-            tracing::debug!("leaving took too long; the broker will notice");
-        }
-        if tokio::time::timeout(LEAVE_WITHIN, self.bury()).await.is_err() {
-            tracing::debug!("ending a crashed agent's session took too long; the next who meets it will");
+            tracing::debug!("leaving took too long; the broker, or who meets its locks, will notice");
         }
     }
 
-    /// Ends the session of the agent if it has crashed: no hook will. One that ends in order has told so before.
-    async fn bury(&self) {
-        let Some(process) = self.host.process else { return };
+    /// Ends the session of the agent if it has crashed: no hook will. One that ends in order has told so before. Whether
+    /// the agent is gone.
+    async fn bury(&self) -> bool {
+        let Some(process) = self.host.process else { return false };
         let registry = self.registry();
         for _ in 0..DYING_LOOKS {
             if !registry.has_at_work(process) {
-                return;
+                return true;
             }
             if !process.is_alive() {
                 registry.bury(&self.client).await;
-                return;
+                return true;
             }
             // The input of a process that dies closes a little before it is gone.
             tokio::time::sleep(DYING_LOOK).await;
         }
+        false
     }
 
     /// What the agent should know besides the answer; empty without news, or while another call joins.

@@ -163,7 +163,7 @@ impl SharedNews {
 
     async fn take_again(&self, session: &Session, path: String, request: AcquireLocksRequest) {
         let request = AcquireLocksRequest { paths: vec![path.clone()], ..request };
-        match session.acquire(request).await {
+        match session.acquire_again(request).await {
             Ok(Acquired::Granted(locks)) => self.lock().granted(&locks),
             Ok(Acquired::Refused(_)) => self.lock().lose(path, "another agent took it while you were away"),
             Err(error) => {

@@ -16,6 +16,7 @@ mod crashed_agents;
 mod demo;
 mod durable;
 mod exclusion;
+mod hooks;
 mod late_never_early;
 mod mcp;
 mod no_ghosts;

@@ -1,7 +1,7 @@
 //! The MCP adapter as agents meet it: `meshctl mcp` processes, driven over their standard input and output against
 //! a real broker.
 
-mod agent;
+pub(crate) mod agent;
 mod arguments;
 mod attach;
 mod clients;

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::project::Project;
 
 /// How long an agent counts as present after a hook, when no process of it holds a stream.
-const LEASE: std::time::Duration = std::time::Duration::from_secs(20 * 60);
+pub(crate) const LEASE: std::time::Duration = std::time::Duration::from_secs(20 * 60);
 
 /// One call of a hook, with all that it needs.
 #[derive(Debug)]
@@ -61,10 +61,17 @@ impl Desk {
         }
         let registry = Registry::of(&config.home);
         config.home.create()?;
-        let cleared = call.event == Event::SessionStart(Source::Clear);
-        let continues = if cleared { Continues::Process } else { Continues::Nothing };
         let who = identity(&call, var);
-        let agent = registry.bind(&who, continues)?;
+        let begins = matches!(call.event, Event::SessionStart(_) | Event::Prompt);
+        let known = if begins { None } else { registry.find_running(&who) };
+        // What was still under way when a session ended does not bring it back.
+        let is_over = known.as_ref().is_some_and(|agent| agent.read().is_some_and(|record| record.ended));
+        // What never began is not begun by its end: `claude mcp list` ends a session that nobody has seen.
+        if is_over || (known.is_none() && matches!(call.event, Event::SessionEnd(_))) {
+            return Ok(None);
+        }
+        let cleared = call.event == Event::SessionStart(Source::Clear);
+        let agent = registry.bind(&who, if cleared { Continues::Process } else { Continues::Nothing })?;
         if call.event == Event::SessionStart(Source::Startup) {
             registry.tidy();
         }
@@ -103,6 +110,22 @@ impl Desk {
         Ok(session)
     }
 
+    /// The sessions in all scopes that the agent session is in, that of the project first: it edits in other projects
+    /// too, and is spoken to there.
+    pub(crate) async fn sessions(&self) -> Result<Vec<Session>, Problem> {
+        let mut all = vec![self.session().await?];
+        for scope in self.kept.scopes().into_iter().filter(|scope| *scope != self.project.scope) {
+            let options = JoinOptions {
+                scope,
+                lease_ttl: Some(LEASE),
+                liveness: Liveness::Unattended,
+                ..JoinOptions::default()
+            };
+            all.push(Session::enter(&self.client, self.kept.clone(), options).await?);
+        }
+        Ok(all)
+    }
+
     /// What is kept of the session in the scope of the project.
     pub(crate) fn member(&self) -> Option<Membership> {
         self.member_in(&self.project)
@@ -132,10 +155,11 @@ impl Desk {
         mask: &[&str],
     ) -> Result<u64, Problem> {
         let request = UpdatePeerRequest {
+            // Whoever began the session may have asked for less.
+            lease_ttl: LEASE.try_into().ok(),
             info: Some(info),
             update_mask: Some(FieldMask { paths: mask.iter().map(ToString::to_string).collect() }),
             request_id: mesh_client::request_id(),
-            ..UpdatePeerRequest::default()
         };
         let answer = session.call(|client| {
             let request = request.clone();
@@ -164,19 +188,30 @@ impl Desk {
         Registry::of(&self.client.config().home).bury(&self.client).await > 0
     }
 
-    /// The broker is away; whether that is news to the user of this session.
-    pub(crate) fn note_away(&self) -> bool {
-        self.away_file().is_some_and(|file| !file.exists() && std::fs::write(file, b"").is_ok())
+    /// Whether the broker was away not longer ago than that.
+    pub(crate) fn was_away(&self, lately: std::time::Duration) -> bool {
+        let noted = self.away_file().metadata().and_then(|metadata| metadata.modified());
+        noted.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed < lately))
+    }
+
+    /// The broker is away; whether that is news to the user of this session. `anew` when it had all the time it gets.
+    pub(crate) fn note_away(&self, anew: bool) -> bool {
+        let file = self.away_file();
+        let is_known = file.exists();
+        if is_known && !anew {
+            return false;
+        }
+        std::fs::write(file, b"").is_ok() && !is_known
     }
 
     /// The broker is there; whether it had been away.
     pub(crate) fn note_back(&self) -> bool {
-        self.away_file().is_some_and(|file| std::fs::remove_file(file).is_ok())
+        std::fs::remove_file(self.away_file()).is_ok()
     }
 
     /// One per agent session: each user is told once.
-    fn away_file(&self) -> Option<PathBuf> {
-        Some(self.kept.agent().beside("away"))
+    fn away_file(&self) -> PathBuf {
+        self.kept.agent().beside("away")
     }
 
     /// What the peer says of itself, as far as it is known without running git.
@@ -210,12 +245,13 @@ impl Desk {
 /// The record, in which it is noted that hooks report on the agent.
 fn hooked(agent: &Agent, process: Option<Process>) -> io::Result<Record> {
     if let Some(mut record) = agent.read()
+        && !record.ended
         && !record.hook_from(process)
     {
         return Ok(record);
     }
     let mut guard = agent.lock()?;
-    if guard.record.hook_from(process) {
+    if guard.record.hook_from(process) | std::mem::take(&mut guard.record.ended) {
         guard.save()?;
     }
     Ok(guard.record.clone())

@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use crate::project::Project;
 
 /// Files of one tool call that are looked at.
-const FILES: usize = 32;
+const FILES: usize = 500;
 
 /// The files of one tool call that are in one checkout, each with something about it.
 #[derive(Debug)]

@@ -20,12 +20,12 @@ use mesh_hook::{Edited, How, Reply, Verdict};
 use crate::desk::Desk;
 use crate::files::{Group, by_checkout};
 use crate::problem::Problem;
-use crate::project::Policy;
+use crate::project::{Policy, Project};
 
-/// What the locks taken here say of themselves; it tells them from those that the agent took.
-pub(crate) const REASON: &str = "editing";
-/// How long such a lock lives if nobody ends the turn.
+/// How long a lock that is taken here lives if nobody ends the turn.
 const TTL: Duration = Duration::from_secs(15 * 60);
+/// Most targets of one request.
+const TARGETS: usize = 100;
 /// Peers named for each file.
 const NAMED: usize = 2;
 
@@ -74,9 +74,10 @@ impl Advice {
     }
 }
 
-/// Locks what is about to be edited, or says why not.
+/// Locks what is about to be edited, all of it or none, or says why not.
 pub(crate) async fn before(desk: &Desk, edits: &[Edited]) -> Result<Advice, Problem> {
     let mut advice = Advice::default();
+    let mut lent = Vec::new();
     let edits = edits.iter().map(|edited| (edited.path.clone(), edited.how));
     for group in by_checkout(desk, edits) {
         let policies = &group.project.settings.guard;
@@ -85,61 +86,65 @@ pub(crate) async fn before(desk: &Desk, edits: &[Edited]) -> Result<Advice, Prob
         }
         let session = desk.session_in(&group.project).await?;
         if policies.locked != Policy::Off {
-            lock(desk, &session, &group, &mut advice).await?;
+            for files in group.files.chunks(TARGETS) {
+                lent.push((session.clone(), lock(desk, &session, &group, files, &mut advice).await?));
+            }
         }
-        if !advice.is_final() && (policies.stale, policies.overwrite) != (Policy::Off, Policy::Off) {
+        if advice.is_final() {
+            break;
+        }
+        if (policies.stale, policies.overwrite) != (Policy::Off, Policy::Off) {
             look(desk, &session, &group, &mut advice).await?;
+        }
+    }
+    if advice.is_final() {
+        for (session, paths) in lent {
+            session.give_back(&paths).await?;
         }
     }
     Ok(advice)
 }
 
-/// Takes the locks; they are noted, to be given back at the end of the turn.
+/// Takes the locks of some files, to be given back at the end of the turn; the paths of those that are new.
 async fn lock(
     desk: &Desk,
     session: &Session,
     group: &Group<How>,
+    files: &[(String, How)],
     advice: &mut Advice,
-) -> Result<(), Problem> {
+) -> Result<Vec<String>, Problem> {
     let request = AcquireLocksRequest {
-        paths: group.files.iter().map(|(name, _)| name.clone()).collect(),
+        paths: files.iter().map(|(name, _)| name.clone()).collect(),
         mode: LockMode::Exclusive.into(),
         ttl: TTL.try_into().ok(),
-        reason: REASON.to_owned(),
         ..AcquireLocksRequest::default()
     };
-    let mut acquired = session.acquire(request.clone()).await?;
-    if let Acquired::Refused(conflicts) = &acquired
+    let (mut verdict, mut lent) = session.acquire_for_turn(request.clone()).await?;
+    if let Acquired::Refused(conflicts) = &verdict
         && conflicts.iter().any(excludes)
         && desk.bury().await
     {
-        acquired = session.acquire(request).await?;
+        (verdict, lent) = session.acquire_for_turn(request).await?;
     }
-    match acquired {
-        Acquired::Granted(locks) => {
-            let ours = locks.into_iter().filter(|lock| lock.reason == REASON);
-            let ours: Vec<_> = ours.map(|lock| (lock.path, lock.fencing_token)).collect();
-            desk.change_in(&group.project, |member| member.locks.extend(ours)).await?;
-            if let Err(error) = note(desk, group) {
-                tracing::debug!(%error, "a crash in this edit would not be noticed");
-            }
+    let Acquired::Refused(conflicts) = verdict else {
+        if let Err(error) = note(desk, &group.project, files) {
+            tracing::debug!(%error, "a crash in this edit would not be noticed");
         }
-        Acquired::Refused(conflicts) => {
-            let policy = group.project.settings.guard.locked;
-            for conflict in conflicts.iter().take(NAMED * 2) {
-                let hard = if excludes(conflict) { policy } else { policy.min_warn() };
-                advice.say(hard, refusal(conflict));
-            }
-        }
+        return Ok(lent);
+    };
+    let policy = group.project.settings.guard.locked;
+    for conflict in conflicts.iter().take(NAMED * 2) {
+        let hard = if excludes(conflict) { policy } else { policy.min_warn() };
+        advice.say(hard, refusal(conflict));
     }
-    Ok(())
+    Ok(lent)
 }
 
 /// Notes how the files are, so that an edit which this agent has no time to report is known all the same.
-fn note(desk: &Desk, group: &Group<How>) -> io::Result<()> {
+fn note(desk: &Desk, project: &Project, files: &[(String, How)]) -> io::Result<()> {
     let mut seen = desk.kept.agent().seen();
-    for (name, _) in &group.files {
-        let file = group.project.root.join(name);
+    for (name, _) in files {
+        let file = project.root.join(name);
         let state = state_of(&file);
         if seen.last(&file) != Some(state) {
             seen.note(Look::Locks, desk.who(), &file, state)?;
@@ -181,7 +186,7 @@ fn refusal(conflict: &LockConflict) -> String {
     if lock.mode() == LockMode::Shared {
         out.push_str(", shared");
     }
-    if !lock.reason.is_empty() && lock.reason != REASON {
+    if !lock.reason.is_empty() {
         _ = write!(out, ", reason {}", quoted(&lock.reason, 200));
     }
     _ = write!(

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use mesh_client::Session;
+use mesh_client::agent::Membership;
 use mesh_client::display::model::{age, block, count, quoted, word, words};
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
@@ -24,43 +25,69 @@ const BODY: usize = 1500;
 /// Messages and batches of events that are read at once.
 const LETTERS: u32 = 20;
 const BATCHES: u32 = 50;
+/// Events that are told at once; mail comes after them, and must not be cut off.
+const EVENTS: usize = 5;
 /// How far the place from which events are read may fall behind before it is written down without need.
 const BEHIND: u64 = 500;
 /// Paths and names in one line.
 const NAMED: usize = 3;
 
-/// The news, for hosts that can show them at this point.
+/// The news, for hosts that can show them at this point. A sub-agent has a task of its own: what is said to the session
+/// waits for the main agent.
 pub(crate) async fn told(desk: &Desk) -> Result<Reply, Problem> {
-    let session = desk.session().await?;
-    Ok(Reply { context: since_the_last_look(desk, &session).await?, ..Reply::default() })
+    if desk.call.subagent.is_some() {
+        return Ok(Reply::default());
+    }
+    let sessions = desk.sessions().await?;
+    Ok(Reply { context: since_the_last_look(desk, &sessions).await?, ..Reply::default() })
 }
 
 /// Everything that was not told yet; it is, then.
-pub(crate) async fn since_the_last_look(desk: &Desk, session: &Session) -> Result<Option<String>, Problem> {
-    if !desk.call.host.takes_context(&desk.call) {
-        acknowledge(desk, session).await?;
-        return Ok(None);
+pub(crate) async fn since_the_last_look(
+    desk: &Desk,
+    sessions: &[Session],
+) -> Result<Option<String>, Problem> {
+    let shows = desk.call.host.takes_context(&desk.call);
+    let mut told = Vec::new();
+    for session in sessions {
+        if !shows {
+            acknowledge(desk, session).await?;
+            continue;
+        }
+        let (mail, events) = tokio::join!(mail(desk, session), events(desk, session));
+        let (mail, events) = (mail?, events?);
+        if session.scope() != desk.project.scope && (mail.is_some() || events.is_some()) {
+            told.push(format!(
+                "[mesh] in {}, where you are {}:",
+                word(&session.scope()),
+                session.peer().name
+            ));
+        }
+        told.extend(events);
+        told.extend(mail);
     }
-    let (mail, events) = tokio::join!(mail(desk, session), events(desk, session));
-    let lines: Vec<String> = [events?, mail?].into_iter().flatten().collect();
-    Ok((!lines.is_empty()).then(|| lines.join("\n")))
+    Ok((!told.is_empty()).then(|| told.join("\n")))
 }
 
 /// Acknowledges what an earlier call has shown: the host has gone on since.
 pub(crate) async fn acknowledge(desk: &Desk, session: &Session) -> Result<(), Problem> {
-    let Some(member) = desk.member() else { return Ok(()) };
-    if member.shown <= member.acknowledged {
+    let scope = session.scope();
+    let Some(member) = desk.kept.read(&scope) else { return Ok(()) };
+    // What a wake is handing over may come back.
+    let taken = member.handing.unwrap_or(member.shown);
+    if taken <= member.acknowledged {
         return Ok(());
     }
-    session.ack(member.shown).await?;
-    let note =
-        |now: &mut mesh_client::agent::Membership| now.acknowledged = now.acknowledged.max(member.shown);
-    desk.change_in(&desk.project, note).await.map(drop)
+    session.ack(taken).await?;
+    let note = |now: &mut Membership| now.acknowledged = now.acknowledged.max(taken);
+    desk.kept.change(&scope, note).await?;
+    Ok(())
 }
 
 /// Unread mail that was not shown; it is, then.
 pub(crate) async fn mail(desk: &Desk, session: &Session) -> Result<Option<String>, Problem> {
-    let shown = desk.member().map(|member| member.shown).unwrap_or_default();
+    let scope = session.scope();
+    let shown = desk.kept.read(&scope).map(|member| member.shown).unwrap_or_default();
     let request = ListMessagesRequest { after_revision: shown, limit: LETTERS, ..Default::default() };
     let (inbox, acknowledged) = tokio::join!(session.inbox(request), acknowledge(desk, session));
     acknowledged?;
@@ -69,7 +96,7 @@ pub(crate) async fn mail(desk: &Desk, session: &Session) -> Result<Option<String
         return Ok(None);
     }
     // Under the record's lock: hooks of tools that run at the same time look at the same time.
-    let text = desk.change_in(&desk.project, |member| {
+    let text = desk.kept.change(&scope, |member| {
         let after = member.shown.max(inbox.acknowledged_revision);
         let (text, last) = letters(&inbox, after)?;
         member.shown = last;
@@ -129,7 +156,8 @@ fn letter(message: &Message) -> String {
 
 /// What happened to this peer's locks, requests and contracts; told, then.
 async fn events(desk: &Desk, session: &Session) -> Result<Option<String>, Problem> {
-    let Some(member) = desk.member() else { return Ok(None) };
+    let scope = session.scope();
+    let Some(member) = desk.kept.read(&scope) else { return Ok(None) };
     let me = member.session.name;
     let filter = EventFilter {
         types: [
@@ -144,7 +172,7 @@ async fn events(desk: &Desk, session: &Session) -> Result<Option<String>, Proble
         paths: vec![],
     };
     let request = ListEventsRequest {
-        scopes: vec![desk.project.scope.clone()],
+        scopes: vec![scope.clone()],
         start_revision: member.looked + 1,
         filter: Some(filter),
         limit: BATCHES,
@@ -164,12 +192,17 @@ async fn events(desk: &Desk, session: &Session) -> Result<Option<String>, Proble
     if lines(member.looked).is_empty() && upto < member.looked + BEHIND {
         return Ok(None);
     }
-    let told = desk.change_in(&desk.project, |member| {
+    let told = desk.kept.change(&scope, |member| {
         let lines = lines(member.looked);
         member.looked = member.looked.max(upto);
         lines
     });
-    let told = told.await?.unwrap_or_default();
+    let mut told = told.await?.unwrap_or_default();
+    if told.len() > EVENTS {
+        let more = told.len() - EVENTS;
+        told.truncate(EVENTS);
+        told.push(format!("[mesh] {} more: mesh_events", count(more, "event")));
+    }
     Ok((!told.is_empty()).then(|| told.join("\n")))
 }
 

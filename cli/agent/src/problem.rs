@@ -4,38 +4,55 @@ use std::fmt;
 use std::io;
 
 use mesh_client::ClientError;
+use mesh_client::display::printable_line;
+
+/// Characters of it that are told.
+const LONGEST: usize = 400;
 
 /// What went wrong, on one line; it ends a hook, and nothing else.
 #[derive(Debug)]
-pub(crate) struct Problem(String);
+pub(crate) struct Problem {
+    text: String,
+    away: bool,
+}
+
+impl Problem {
+    /// Whether there was no answer; otherwise there was one, or the trouble is here.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away
+    }
+}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl From<String> for Problem {
     fn from(text: String) -> Self {
-        Self(text)
+        Self { text, away: false }
     }
 }
 
 impl From<&str> for Problem {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        text.to_owned().into()
     }
 }
 
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
-        Self(error.to_string())
+        // A broker that could not be started left its log behind the first line.
+        let text = error.to_string();
+        let line: String = text.lines().next().unwrap_or_default().chars().take(LONGEST).collect();
+        Self { text: printable_line(&line).into_owned(), away: error.is_transient() }
     }
 }
 
 /// Files are read and written here for the registry of agents only.
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
-        Self(format!("the registry of agents: {error}"))
+        format!("the registry of agents: {error}").into()
     }
 }

@@ -12,13 +12,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mesh_client::Home;
-use mesh_client::scope;
+use mesh_client::scope::{self, ScopeSource};
 
 use self::ignore::Ignored;
 pub(crate) use self::settings::{Policy, Settings};
 
 /// The most that is read of a small file of a checkout.
 const SMALL_FILE: u64 = 64 << 10;
+
+/// Longest name that the broker takes, in bytes.
+const LONGEST: usize = 1024;
 
 /// One checkout.
 #[derive(Debug)]
@@ -56,7 +59,10 @@ impl Project {
         let scope = match chosen {
             Some(chosen) => chosen.to_owned(),
             None => kept::scope(home, &root, stamp.as_deref().unwrap_or_default(), || {
-                scope::detect(&root).map(|scope| scope.slug).map_err(|error| error.to_string())
+                let found = scope::detect(&root).map_err(|error| error.to_string())?;
+                // A repository without a commit gets its scope with the first one, or its git is missing today.
+                let lasts = git.is_none() || found.source != ScopeSource::Directory;
+                Ok((found.slug, lasts))
             })?,
         };
         let settings = Settings::read(&root)?;
@@ -68,7 +74,7 @@ impl Project {
     pub(crate) fn name(&self, path: &Path) -> Option<String> {
         let name = scope::relative_path(&self.root, &self.root, path).ok()?;
         let inside = name.split('/').next() != Some(".git") && name != "/";
-        (inside && !self.ignored.holds(&name)).then_some(name)
+        (inside && is_target(&name) && !self.ignored.holds(&name)).then_some(name)
     }
 
     /// The branch that is checked out; `None` when detached or without a repository.
@@ -100,6 +106,11 @@ impl GitDir {
         let common = read_small(&own.join("commondir")).map(|common| own.join(common.trim_end()));
         Some(Self { common: common.unwrap_or_else(|| own.clone()), own })
     }
+}
+
+/// Whether a name means one file to the broker too, and not several or none.
+fn is_target(name: &str) -> bool {
+    name.len() <= LONGEST && !name.contains(|c: char| c.is_control() || matches!(c, '*' | '?'))
 }
 
 /// The nearest directory at or above a path that exists, canonical.
@@ -174,6 +185,26 @@ mod tests {
         git(&base.join("app"), &["remote", "set-url", "origin", "git@github.com:acme/renamed-app.git"]);
         assert_eq!(around(&base, "wt", &home).scope, "github.com/acme/renamed-app");
         assert_eq!(around(&base, "app", &home).scope, "github.com/acme/renamed-app");
+    }
+
+    #[test]
+    fn a_scope_that_does_not_last_is_not_kept() {
+        let (_temp, base, home) = fixture();
+        git(&base, &["init", "-q", "-b", "main", "empty"]);
+        assert!(around(&base, "empty", &home).scope.starts_with("host/"));
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@t"];
+        git(&base.join("empty"), &[&identity[..], &["commit", "-q", "--allow-empty", "-m", "one"]].concat());
+        assert!(around(&base, "empty", &home).scope.starts_with("git/"));
+    }
+
+    #[test]
+    fn what_the_broker_would_take_for_something_else_is_not_named() {
+        let (_temp, base, home) = fixture();
+        let app = around(&base, "app", &home);
+        for name in ["a\nb.rs", "*.rs", "what?.md", &"x/".repeat(600)] {
+            assert_eq!(app.name(&base.join("app").join(name)), None, "{name:?}");
+        }
+        assert_eq!(app.name(&base.join("app/[id].tsx")).as_deref(), Some("[id].tsx"));
     }
 
     #[test]

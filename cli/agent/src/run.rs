@@ -16,8 +16,12 @@ use crate::{git, guard, news, start, touched, turn, wake};
 
 /// How long a broker may take to be there.
 const AWAY: Duration = Duration::from_millis(80);
+/// How long one may take that has to be started, when a session starts. Where that fails, it does so at once.
+const STARTS: Duration = Duration::from_secs(1);
 /// How long a broker that is there may take to answer everything.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long after a broker has not answered it gets as much time again.
+const TRIED_AGAIN: Duration = Duration::from_secs(30);
 /// Longest payload that is read: a tool that writes a file has its contents in it.
 const PAYLOAD: u64 = 32 << 20;
 
@@ -27,17 +31,17 @@ const PAYLOAD: u64 = 32 << 20;
 pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Config, String>) -> u8 {
     let var = |name: &str| std::env::var_os(name);
     if var("MESH_HOOKS").is_some_and(|value| value == "off") {
-        return 0;
+        return leave(&host.silence());
     }
     // A monitor has no input at all.
     if io::stdin().is_terminal() && event.and_then(wake::Way::parse).is_none() {
         say("a hook gets its host's JSON on standard input; try: meshctl doctor");
-        return 0;
+        return leave(&host.silence());
     }
     let mut payload = Vec::new();
     if let Err(error) = io::stdin().lock().take(PAYLOAD).read_to_end(&mut payload) {
         say(&format!("standard input: {error}"));
-        return 0;
+        return leave(&host.silence());
     }
     let work = match event.and_then(wake::Way::parse) {
         Some(way) if !wake::is_wanted(host, &var) => {
@@ -56,11 +60,18 @@ pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Conf
             }
         },
     };
+    let start = work.start().cloned();
     match config().map_err(Problem::from).and_then(|config| on_a_thread(work, config, &var)) {
         Ok(output) => leave(&output),
         Err(problem) => {
             say(&problem.to_string());
-            leave(&host.silence())
+            // There is no place to remember that the user was told; a session starts once.
+            let notice =
+                Some(format!("mesh: hooks do nothing in this session ({problem}). See: meshctl doctor"));
+            leave(&start.map_or_else(
+                || host.silence(),
+                |call| call.host.shape(&call, &Reply { notice, ..Reply::default() }),
+            ))
         }
     }
 }
@@ -82,6 +93,16 @@ enum Work {
     Answer(Box<Call>),
     /// To wait for mail, for a session if it is named.
     Wait { host: Host, way: wake::Way, session: Option<String> },
+}
+
+impl Work {
+    /// The call, if a session starts with it.
+    fn start(&self) -> Option<&Call> {
+        match self {
+            Self::Answer(call) if matches!(call.event, Event::SessionStart(_)) => Some(call),
+            Self::Answer(_) | Self::Wait { .. } => None,
+        }
+    }
 }
 
 fn on_a_thread(
@@ -109,19 +130,31 @@ fn on_a_thread(
 
 /// The reply, or what is said when there can be none.
 async fn within(desk: &Desk) -> Reply {
-    // Nobody waits for anything yet when a session starts, and it is what mostly starts the broker.
-    let may_take_its_time = matches!(desk.call.event, Event::SessionStart(_));
-    let limit = if may_take_its_time || desk.reached { PATIENCE } else { AWAY };
+    // One that did not answer lately is not waited for by every hook, only now and then.
+    let patient = desk.reached && !desk.was_away(TRIED_AGAIN);
+    let starts = matches!(desk.call.event, Event::SessionStart(_)) && !desk.was_away(TRIED_AGAIN);
+    let limit = match (patient, starts) {
+        (true, _) => PATIENCE,
+        // The first session of the day starts the broker.
+        (false, true) => STARTS,
+        (false, false) => AWAY,
+    };
     let problem = match tokio::time::timeout(limit, reply(desk)).await {
         Ok(Ok(reply)) => {
             let back = desk.note_back();
             return if back { with_notice(reply, "mesh: the broker is back") } else { reply };
         }
+        Ok(Err(problem)) if !problem.is_away() => {
+            say(&problem.to_string());
+            let notice =
+                format!("mesh: a hook failed, and nothing was checked ({problem}). See: meshctl doctor");
+            return Reply { notice: Some(notice), ..Reply::default() };
+        }
         Ok(Err(problem)) => problem.to_string(),
         Err(_) => format!("no answer within {limit:?}"),
     };
     say(&problem);
-    if !desk.note_away() {
+    if !desk.note_away(patient) {
         return Reply::default();
     }
     let notice = format!(

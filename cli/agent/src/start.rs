@@ -15,10 +15,11 @@ use mesh_client::proto::{
 use mesh_hook::{Reply, Source};
 
 use crate::desk::Desk;
-use crate::guard::REASON;
 use crate::problem::Problem;
 use crate::{news, turn, wake};
 
+/// How things stand takes so many bytes at most; a context takes 10,000, and mail half of that.
+const STANDING: usize = 4500;
 /// Lines of each kind.
 const PEERS: usize = 8;
 const LOCKS: usize = 8;
@@ -38,6 +39,7 @@ pub(crate) async fn oriented(desk: &Desk, source: Source) -> Result<Reply, Probl
     // A context that was emptied no longer holds what was shown.
     let forget = |member: &mut Membership| {
         member.shown = member.acknowledged;
+        member.handing = None;
         member.children.clear();
         // A context is summarized in the middle of a turn.
         member.working &= source == Source::Compact;
@@ -52,10 +54,13 @@ pub(crate) async fn oriented(desk: &Desk, source: Source) -> Result<Reply, Probl
         desk.update(&session, info, &["activity"]).await?;
     }
     wake::start(desk);
-    let mut text = standing(desk, &session, source).await?;
-    if let Some(mail) = news::mail(desk, &session).await? {
-        _ = write!(text, "\n{mail}");
+    // What the host drops would count as shown.
+    if !desk.host().takes_context(&desk.call) {
+        return Ok(Reply::default());
     }
+    let text = standing(desk, &session, source).await?;
+    let mail = news::mail(desk, &session).await?;
+    let text = [Some(bounded(text)), mail].into_iter().flatten().collect::<Vec<_>>().join("\n");
     Ok(Reply { context: Some(text), ..Reply::default() })
 }
 
@@ -76,12 +81,11 @@ async fn standing(desk: &Desk, session: &Session, source: Source) -> Result<Stri
     );
     let mut out = String::new();
     let again = if source == Source::Startup { "" } else { " (still)" };
-    _ = write!(
-        out,
-        "[mesh] you are {}{again} on the mesh of {}; other agents see your edits and locks.",
-        me,
-        word(&scope)
-    );
+    _ = write!(out, "[mesh] you are {me}{again} on the mesh");
+    if is_name(&scope) {
+        _ = write!(out, " of {}", word(&scope));
+    }
+    out.push_str("; other agents see your edits and locks.");
     peers_told(&mut out, &peers?.peers, &me);
     locks_told(&mut out, &locks?.locks, &me);
     for request in asked?.requests.iter().take(LOCKS) {
@@ -93,6 +97,28 @@ async fn standing(desk: &Desk, session: &Session, source: Source) -> Result<Stri
         out.push_str("\nA file is locked for you when you first edit it, until your turn ends; one that another holds is refused.");
     }
     Ok(out)
+}
+
+/// The lines that fit before the mail, which must not be cut off behind them.
+fn bounded(text: String) -> String {
+    if text.len() <= STANDING {
+        return text;
+    }
+    let mut kept = String::with_capacity(STANDING + 80);
+    for line in text.lines().take_while(|line| line.len() <= STANDING) {
+        if kept.len() + line.len() >= STANDING {
+            break;
+        }
+        kept.push_str(line);
+        kept.push('\n');
+    }
+    kept.push_str("… cut; more: mesh_who, mesh_locks, mesh_recall");
+    kept
+}
+
+/// Whether a scope tells a reader something: not one made of a commit, or of a directory.
+fn is_name(scope: &str) -> bool {
+    !scope.starts_with("git/") && !scope.starts_with("host/")
 }
 
 fn peers_told(out: &mut String, peers: &[Peer], me: &str) {
@@ -129,7 +155,7 @@ fn locks_told(out: &mut String, locks: &[Lock], me: &str) {
     out.push_str("\nlocked:");
     for lock in others.iter().take(LOCKS) {
         _ = write!(out, "\n- {} by {}", word(&lock.path), lock.holder);
-        if !lock.reason.is_empty() && lock.reason != REASON {
+        if !lock.reason.is_empty() {
             _ = write!(out, ": {}", quoted(&lock.reason, 120));
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mesh_client::Session;
 use mesh_client::agent::{Look, state_of};
-use mesh_client::proto::{DescribePathRequest, Touch, TouchFilesRequest, TouchKind};
+use mesh_client::proto::{DescribePathRequest, Lock, LockMode, Touch, TouchFilesRequest, TouchKind};
 use mesh_hook::Tool;
 use tokio::process::Command;
 
@@ -28,6 +28,8 @@ const STATUS_WITHIN: Duration = Duration::from_millis(400);
 /// Changed files that are compared, and reported of one turn.
 const COMPARED: usize = 2000;
 const REPORTED: usize = 50;
+/// Most files of one report.
+const TOUCHES: usize = 100;
 
 /// Before a read: how the files are. Before the turn's first shell command: what is changed already.
 pub(crate) async fn before(desk: &Desk, tool: &Tool) {
@@ -40,7 +42,9 @@ pub(crate) async fn before(desk: &Desk, tool: &Tool) {
     if !is_shell || !desk.project.has_git() || desk.member().is_none_or(|member| member.unclean.is_some()) {
         return;
     }
-    let Some(unclean) = unclean(&desk.project).await else { return };
+    let Some(mut unclean) = unclean(&desk.project).await else { return };
+    // What is nobody's business is not even written down.
+    unclean.retain(|name, _| desk.project.name(&desk.project.root.join(name)).is_some());
     if let Err(problem) = desk.change_in(&desk.project, |member| member.unclean = Some(unclean)).await {
         tracing::debug!(%problem, "shell edits of this turn stay unknown");
     }
@@ -102,15 +106,11 @@ pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Probl
     if let Some(before) = &member.unclean
         && let Some(now) = unclean(&desk.project).await
     {
+        let named = differing(before, &now).into_iter().filter(|name| !member.edited.contains(*name));
+        let named = named.filter_map(|name| desk.project.name(&desk.project.root.join(name)));
         let mut changed = Vec::new();
-        for name in differing(before, &now) {
-            if changed.len() == REPORTED {
-                break;
-            }
-            if !member.edited.contains(name)
-                && let Some(name) = desk.project.name(&desk.project.root.join(name))
-                && !another_did(session, &name, member.turn).await?
-            {
+        for name in named.take(REPORTED) {
+            if !another_did(session, &name, member.turn).await? {
                 changed.push(name);
             }
         }
@@ -121,12 +121,15 @@ pub(crate) async fn by_shell(desk: &Desk, session: &Session) -> Result<(), Probl
     Ok(())
 }
 
-/// Whether another peer has reported an edit of a file in this turn.
+/// Whether another peer has reported an edit of a file in this turn, or has it locked: then it is at it.
 async fn another_did(session: &Session, name: &str, turn: u64) -> Result<bool, Problem> {
     let request = DescribePathRequest { path: name.to_owned(), limit: 5, peek: true, ..Default::default() };
     let known = session.describe_path(request).await?;
     let me = session.peer().name;
-    Ok(known.activity.iter().any(|did| did.path == name && did.peer != me && did.edit_revision > turn))
+    let edited =
+        known.activity.iter().any(|did| did.path == name && did.peer != me && did.edit_revision > turn);
+    let excluded = |lock: &Lock| lock.holder != me && lock.mode() == LockMode::Exclusive;
+    Ok(edited || known.locks.iter().any(excluded))
 }
 
 async fn report(
@@ -136,12 +139,14 @@ async fn report(
     names: &[String],
 ) -> Result<(), Problem> {
     let touch = |name: &String| Touch { path: name.clone(), kind: kind.into() };
-    let request = TouchFilesRequest {
-        touches: names.iter().map(touch).collect(),
-        branch: project.branch().unwrap_or_default(),
-        ..TouchFilesRequest::default()
-    };
-    session.touch_files(request).await?;
+    for names in names.chunks(TOUCHES) {
+        let request = TouchFilesRequest {
+            touches: names.iter().map(touch).collect(),
+            branch: project.branch().unwrap_or_default(),
+            ..TouchFilesRequest::default()
+        };
+        session.touch_files(request).await?;
+    }
     Ok(())
 }
 

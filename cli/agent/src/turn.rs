@@ -24,55 +24,70 @@ const HELD_UP: usize = 500;
 
 /// The user has said something.
 pub(crate) async fn begins(desk: &Desk) -> Result<Reply, Problem> {
-    let session = desk.session().await?;
+    let sessions = desk.sessions().await?;
     let (at_work, news) = tokio::join!(
-        activity(desk, &session, PeerActivity::Working),
-        news::since_the_last_look(desk, &session)
+        activity(desk, &sessions, PeerActivity::Working),
+        news::since_the_last_look(desk, &sessions)
     );
     let revision = at_work?;
-    let begin = |member: &mut Membership| {
-        member.working = true;
-        member.turn = member.turn.max(revision);
-        member.unclean = None;
-        // Those that still run show themselves with their next tool; those that were interrupted do not.
-        member.children.clear();
-    };
-    desk.change_in(&desk.project, begin).await?;
+    for session in &sessions {
+        let begin = |member: &mut Membership| {
+            member.working = true;
+            member.turn = member.turn.max(revision);
+            member.unclean = None;
+            // Those that still run show themselves with their next tool; those that were interrupted do not.
+            member.children.clear();
+        };
+        desk.kept.change(&session.scope(), begin).await?;
+    }
     Ok(Reply { context: news?, ..Reply::default() })
 }
 
 /// The agent wants to end its turn.
 pub(crate) async fn ends(desk: &Desk) -> Result<Reply, Problem> {
-    let session = desk.session().await?;
-    let Some(member) = desk.member() else { return Ok(Reply::default()) };
-    let pending = pending(desk, &session, &member).await?;
-    if !pending.is_empty() && member.children.is_empty() {
-        let mail = news::mail(desk, &session).await?;
-        let held = pending.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>();
-        let hold = |member: &mut Membership| {
-            member.held_up.extend(held);
-            while member.held_up.len() > HELD_UP {
-                member.held_up.pop_first();
-            }
-        };
-        desk.change_in(&desk.project, hold).await?;
-        let asked = pending.into_iter().filter_map(|(_, text)| text);
-        let text: Vec<String> = asked.chain(mail).collect();
+    let sessions = desk.sessions().await?;
+    if desk.host().takes_go_on() && !has_children(desk) {
+        let mut text = Vec::new();
+        for session in &sessions {
+            text.extend(held_up(desk, session).await?);
+        }
         if !text.is_empty() {
             return Ok(Reply { go_on: Some(text.join("\n")), ..Reply::default() });
         }
     }
-    end(desk, &session, &member).await?;
+    end(desk, &sessions).await?;
     Ok(Reply::default())
+}
+
+/// What the turn is not let end over in one scope; it is held up once for each.
+async fn held_up(desk: &Desk, session: &Session) -> Result<Vec<String>, Problem> {
+    let scope = session.scope();
+    let Some(member) = desk.kept.read(&scope) else { return Ok(vec![]) };
+    let pending = pending(desk, session, &member).await?;
+    if pending.is_empty() {
+        return Ok(vec![]);
+    }
+    let mail = news::mail(desk, session).await?;
+    let held = pending.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>();
+    let hold = |member: &mut Membership| {
+        member.held_up.extend(held);
+        while member.held_up.len() > HELD_UP {
+            member.held_up.pop_first();
+        }
+    };
+    desk.kept.change(&scope, hold).await?;
+    Ok(pending.into_iter().filter_map(|(_, text)| text).chain(mail).collect())
 }
 
 /// The turn is over, whatever waits.
 pub(crate) async fn broke_off(desk: &Desk) -> Result<Reply, Problem> {
-    let session = desk.session().await?;
-    if let Some(member) = desk.member() {
-        end(desk, &session, &member).await?;
-    }
+    end(desk, &desk.sessions().await?).await?;
     Ok(Reply::default())
+}
+
+/// Whether sub-agents are at work.
+fn has_children(desk: &Desk) -> bool {
+    desk.member().is_some_and(|member| !member.children.is_empty())
 }
 
 /// What the turn should not end over, by id: requests with their text, and mail, which is shown as such.
@@ -106,24 +121,24 @@ fn holds_up(message: &Message, only_way: bool) -> bool {
 }
 
 /// Reports shell edits, gives the turn's locks back, and waits for the user.
-async fn end(desk: &Desk, session: &Session, member: &Membership) -> Result<(), Problem> {
+async fn end(desk: &Desk, sessions: &[Session]) -> Result<(), Problem> {
+    let [session, ..] = sessions else { return Ok(()) };
     touched::by_shell(desk, session).await?;
+    // Sub-agents in the background go on editing under the same locks.
+    if !has_children(desk) {
+        give_back(desk, sessions).await?;
+    }
     let over = |member: &mut Membership| {
         member.working = false;
         member.unclean = None;
         member.edited.clear();
     };
     // First here, then on the mesh: whoever waits to wake the agent looks when that is told.
-    desk.change_in(&desk.project, over).await?;
-    let release = async {
-        // Sub-agents in the background go on editing under the same locks.
-        if member.children.is_empty() { release(desk, session, member).await } else { Ok(()) }
-    };
-    let (released, idle, acknowledged) =
-        tokio::join!(release, activity(desk, session, PeerActivity::Idle), news::acknowledge(desk, session));
-    released?;
-    idle?;
-    acknowledged
+    for session in sessions {
+        desk.kept.change(&session.scope(), over).await?;
+        news::acknowledge(desk, session).await?;
+    }
+    activity(desk, sessions, PeerActivity::Idle).await.map(drop)
 }
 
 /// What a turn that was broken off by a crash has left: its locks, and edits that it could not report.
@@ -134,45 +149,37 @@ pub(crate) async fn clear_up(desk: &Desk, session: &Session) -> Result<(), Probl
         let branch = desk.project.branch().unwrap_or_default();
         session.touch_files(TouchFilesRequest { touches, branch, ..TouchFilesRequest::default() }).await?;
     }
-    release(desk, session, &member).await
+    give_back(desk, std::slice::from_ref(session)).await
 }
 
-/// Gives back the locks that hooks took.
-async fn release(desk: &Desk, session: &Session, member: &Membership) -> Result<(), Problem> {
-    let all: Vec<String> = member.locks.keys().cloned().collect();
-    if all.is_empty() {
-        return Ok(());
+/// Gives back the locks that hooks took, wherever they did.
+async fn give_back(desk: &Desk, sessions: &[Session]) -> Result<(), Problem> {
+    for session in sessions {
+        let lent = desk.kept.read(&session.scope()).map(|member| member.locks).unwrap_or_default();
+        session.give_back(&lent.into_keys().collect::<Vec<_>>()).await?;
     }
-    // One by one only when some have ended meanwhile, since otherwise none would be released.
-    for paths in all.chunks(100) {
-        if session.release(paths.to_vec()).await.is_ok() {
-            continue;
-        }
-        for path in paths {
-            if let Err(error) = session.release(vec![path.clone()]).await {
-                tracing::debug!(%error, path, "the lock had ended");
-            }
-        }
-    }
-    let given = |now: &mut Membership| all.iter().for_each(|path| _ = now.locks.remove(path));
-    desk.change_in(&desk.project, given).await.map(drop)
+    Ok(())
 }
 
 /// Tells whether the agent is at work, and on which branch; the revision at which it was told.
-async fn activity(desk: &Desk, session: &Session, activity: PeerActivity) -> Result<u64, Problem> {
-    let children = if activity == PeerActivity::Working {
-        vec![]
-    } else {
-        as_told(desk.member().map(|member| member.children).unwrap_or_default())
-    };
-    let info = PeerInfo {
-        activity: activity.into(),
-        children,
-        wake: wake::way_of(desk.host()).to_owned(),
-        branch: desk.project.branch().unwrap_or_default(),
-        ..PeerInfo::default()
-    };
-    desk.update(session, info, &["activity", "branch", "children", "wake"]).await
+async fn activity(desk: &Desk, sessions: &[Session], activity: PeerActivity) -> Result<u64, Problem> {
+    let mut revision = 0;
+    for session in sessions {
+        let children = match activity {
+            PeerActivity::Idle => desk.kept.read(&session.scope()).map(|member| member.children),
+            PeerActivity::Working | PeerActivity::Unspecified => None,
+        };
+        let info = PeerInfo {
+            activity: activity.into(),
+            children: as_told(children.unwrap_or_default()),
+            branch: desk.project.branch().unwrap_or_default(),
+            ..PeerInfo::default()
+        };
+        let is_here = session.scope() == desk.project.scope;
+        let mask = if is_here { &["activity", "branch", "children"][..] } else { &["activity"] };
+        revision = revision.max(desk.update(session, info, mask).await?);
+    }
+    Ok(revision)
 }
 
 /// A sub-agent begins to act as this peer.
@@ -198,7 +205,12 @@ pub(crate) async fn child_works(desk: &Desk) -> Result<(), Problem> {
 /// A sub-agent has ended.
 pub(crate) async fn child_stops(desk: &Desk) -> Result<Reply, Problem> {
     let Some(child) = desk.call.subagent.clone() else { return Ok(Reply::default()) };
-    children(desk, |member| _ = member.children.remove(&child.id)).await
+    let reply = children(desk, |member| _ = member.children.remove(&child.id)).await?;
+    // The last one that worked on after the turn had ended: with it ends what the locks are for.
+    if desk.member().is_some_and(|member| !member.working && member.children.is_empty()) {
+        give_back(desk, &desk.sessions().await?).await?;
+    }
+    Ok(reply)
 }
 
 fn as_told(children: BTreeMap<String, String>) -> Vec<ChildAgent> {
@@ -225,10 +237,14 @@ pub(crate) async fn session_ends(desk: &Desk, end: End) -> Result<Reply, Problem
     // Only what was joined is left; a session that has ended by itself is as good.
     for scope in desk.kept.scopes() {
         let options = JoinOptions { scope, liveness: Liveness::Unattended, ..JoinOptions::default() };
-        let session = Session::enter(&desk.client, desk.kept.clone(), options).await?;
+        let Some(session) = Session::enter_kept(&desk.client, desk.kept.clone(), options) else { continue };
         if let Err(error) = session.leave().await {
             tracing::debug!(%error, "the session had ended");
         }
     }
+    // Its process may run another session from now on, and another process this one.
+    let mut guard = desk.kept.agent().locked().await?;
+    (guard.record.process, guard.record.ended) = (None, true);
+    guard.save()?;
     Ok(Reply::default())
 }

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 use self::due::Due;
 pub(crate) use self::queue::start;
+use crate::desk::LEASE;
 use crate::problem::Problem;
 
 /// The turn is not let end; all that there is for hosts that nothing wakes.
@@ -78,8 +79,8 @@ pub(crate) fn way_of(host: Host) -> &'static str {
         Host::ClaudeCode => "async-rewake",
         Host::Codex => "codex-queue",
         Host::Opencode => "opencode",
-        Host::Cursor | Host::Gemini | Host::Vscode | Host::Goose => STOP_HOOK,
-        Host::Copilot | Host::Windsurf => "",
+        Host::Cursor | Host::Gemini | Host::Vscode | Host::Copilot | Host::Goose => STOP_HOOK,
+        Host::Windsurf => "",
     }
 }
 
@@ -211,7 +212,7 @@ impl Waiter {
     /// Hands over what is due; the output when that ends this process.
     async fn hand_over(&self) -> Option<Output> {
         for scope in self.kept.scopes() {
-            let session = self.session(&scope).await?;
+            let Some(session) = self.session(&scope) else { continue };
             let due = match due::take(&self.kept, &session, &scope, self.way == Way::Monitor).await {
                 Ok(Some(due)) => due,
                 Ok(None) => continue,
@@ -220,34 +221,36 @@ impl Waiter {
                     continue;
                 }
             };
-            if let Some(output) = self.hand(&session, &due).await {
+            if let Some(output) = self.hand(&session, &scope, &due).await {
                 return Some(output);
             }
         }
         None
     }
 
-    async fn hand(&self, session: &Session, due: &Due) -> Option<Output> {
+    async fn hand(&self, session: &Session, scope: &str, due: &Due) -> Option<Output> {
         let (output, problem) = match self.way {
             Way::Rewake => (Some(rewake(self.host, &due.text)), None),
             Way::Monitor => {
                 let mut out = std::io::stdout().lock();
                 let written = writeln!(out, "{}", due.text).and_then(|()| out.flush());
                 // A host that no longer reads has ended.
-                (written.is_err().then(Output::default), None)
+                (written.is_err().then(Output::default), written.err().map(|error| error.to_string()))
             }
             Way::Queue => {
                 (None, queue::send(&self.kept, &due.text).await.err().map(|problem| problem.to_string()))
             }
         };
+        due::settle(&self.kept, scope, due, problem.is_none()).await;
         due::report(session, self.way.name(self.host), due, problem).await;
         output
     }
 
-    /// Says on the mesh how this agent is woken.
+    /// Says on the mesh how this agent is woken, from now on by this process.
     async fn tell_way(&self) {
         for scope in self.kept.scopes() {
-            let Some(session) = self.session(&scope).await else { continue };
+            due::take_back(&self.kept, &scope).await;
+            let Some(session) = self.session(&scope) else { continue };
             let info = mesh_client::proto::PeerInfo {
                 wake: self.way.name(self.host).to_owned(),
                 ..mesh_client::proto::PeerInfo::default()
@@ -260,7 +263,7 @@ impl Waiter {
 
     async fn renew(&self) {
         for scope in self.kept.scopes() {
-            if let Some(session) = self.session(&scope).await
+            if let Some(session) = self.session(&scope)
                 && let Err(error) = session.heartbeat().await
             {
                 tracing::debug!(%error, "the lease is not renewed");
@@ -268,12 +271,15 @@ impl Waiter {
         }
     }
 
-    async fn session(&self, scope: &str) -> Option<Session> {
-        let options =
-            JoinOptions { scope: scope.to_owned(), liveness: Liveness::Unattended, ..JoinOptions::default() };
+    fn session(&self, scope: &str) -> Option<Session> {
+        let options = JoinOptions {
+            scope: scope.to_owned(),
+            lease_ttl: Some(LEASE),
+            liveness: Liveness::Unattended,
+            ..JoinOptions::default()
+        };
         // Only one that is there: whoever ends it has ended it for this process too.
-        self.kept.read(scope)?;
-        Session::enter(&self.client, self.kept.clone(), options).await.ok()
+        Session::enter_kept(&self.client, self.kept.clone(), options)
     }
 }
 

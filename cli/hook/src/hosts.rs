@@ -141,6 +141,11 @@ impl Host {
         }
     }
 
+    /// Whether a turn goes on when a hook says so at its end.
+    pub const fn takes_go_on(self) -> bool {
+        !matches!(self, Self::Windsurf)
+    }
+
     /// Whether [`Verdict::Ask`] makes the host ask its user at this event; if not it denies.
     pub fn takes_ask(self, call: &Call) -> bool {
         matches!(call.event, Event::BeforeTool(_))

@@ -60,6 +60,13 @@ impl Process {
         if pid > 1 { Self::of(pid) } else { None }
     }
 
+    /// Those above this process, the nearest first, as far as an agent is looked for.
+    pub(super) fn ancestors() -> Vec<Self> {
+        let parent = getppid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+        let above = std::iter::successors(parent, |pid| Some(Stat::read(*pid)?.parent));
+        above.take(GENERATIONS).take_while(|pid| *pid > 0).filter_map(Self::of).collect()
+    }
+
     /// Whether it still runs.
     pub fn is_alive(self) -> bool {
         match Stat::read(self.pid) {

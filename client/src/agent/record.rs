@@ -31,6 +31,8 @@ pub struct Record {
     /// The process above two hooks in turn: the agent itself, and nothing that a host runs for one hook only. Its end is
     /// the agent's.
     pub steady: Option<Process>,
+    /// It has ended, and nothing has begun it again.
+    pub ended: bool,
     /// What it is on the mesh, by endpoint and scope.
     pub memberships: BTreeMap<String, Membership>,
 }
@@ -43,13 +45,20 @@ pub struct Membership {
     /// Mail up to this revision has been shown by a hook or a wake.
     #[serde(default)]
     pub shown: u64,
+    /// While a wake hands mail over: up to where mail had been shown before. The rest may yet come back, and is not
+    /// acknowledged.
+    #[serde(default)]
+    pub handing: Option<u64>,
     /// Mail up to this revision is acknowledged.
     #[serde(default)]
     pub acknowledged: u64,
     /// Events up to this revision have been looked at.
     #[serde(default)]
     pub looked: u64,
-    /// Locks that hooks took before an edit, with their fencing tokens.
+    /// The lease that the session has, in seconds: whoever joins again asks for no less.
+    #[serde(default)]
+    pub lease_seconds: u64,
+    /// Locks that hooks took before an edit, with their fencing tokens; they end with the turn.
     #[serde(default)]
     pub locks: BTreeMap<String, u64>,
     /// Release requests and urgent mail for which a turn was not let end, so that it is done once for each.
@@ -84,8 +93,10 @@ impl Membership {
         Self {
             session,
             shown: 0,
+            handing: None,
             acknowledged: 0,
             looked: revision,
+            lease_seconds: 0,
             locks: BTreeMap::new(),
             held_up: BTreeSet::new(),
             children: BTreeMap::new(),

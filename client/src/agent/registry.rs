@@ -61,11 +61,29 @@ impl Registry {
         Self { directory: home.agents_path() }
     }
 
-    /// The agent session that a process belongs to, if it is known: by its session id, else by its process.
+    /// The agent session that a process belongs to, if it is known: that of its agent's process, if it has the id, since
+    /// the same session may be resumed twice; else that with the id; else that of the agent's process.
     pub fn find(&self, who: &Identity) -> Option<Agent> {
         let who = &who.bounded();
+        let by_process = who.process.and_then(|process| self.of_process(&who.kind, process));
         let by_session = who.session.as_deref().and_then(|id| self.follow(&session_link(&who.kind, id)));
-        by_session.or_else(|| self.of_process(&who.kind, who.process?))
+        by_process.clone().filter(|agent| agent.is_of(who, Continues::Nothing)).or(by_session).or(by_process)
+    }
+
+    /// As [`Registry::find`], for one that runs in this very process of the agent: what [`Registry::bind`] would answer
+    /// without making anything.
+    pub fn find_running(&self, who: &Identity) -> Option<Agent> {
+        let who = &who.bounded();
+        let by_process = || self.of_process(&who.kind, who.process?);
+        self.by_session(who).or_else(|| by_process().filter(|agent| agent.is_of(who, Continues::Nothing)))
+    }
+
+    /// The agent session in whose shell this process runs, somewhere below the agent.
+    pub fn find_above(&self, who: &Identity) -> Option<Agent> {
+        let process = who.process.or_else(|| {
+            Process::ancestors().into_iter().find(|above| self.of_process(&who.kind, *above).is_some())
+        });
+        self.find(&Identity { process, ..who.clone() })
     }
 
     /// The agent session that a process of an agent runs at present.
@@ -84,10 +102,8 @@ impl Registry {
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let _lock = locked(&self.directory.join(".lock"))?;
-        let by_session = who.session.as_deref().and_then(|id| self.follow(&session_link(&who.kind, id)));
         let by_process = who.process.and_then(|process| self.of_process(&who.kind, process));
-        let by_session = by_session.filter(|agent| !agent.runs_elsewhere(who.process));
-        let agent = match (by_session, by_process) {
+        let agent = match (self.by_session(who), by_process) {
             (Some(agent), _) => agent,
             (None, Some(agent)) if agent.is_of(who, continues) => agent,
             (None, _) => self.create(who)?,
@@ -124,7 +140,14 @@ impl Registry {
     fn bound(&self, who: &Identity) -> Option<Agent> {
         let agent = self.follow(&session_link(&who.kind, who.session.as_deref()?))?;
         let process = who.process?;
-        (self.of_process(&who.kind, process).as_ref() == Some(&agent)).then_some(agent)
+        let is_bound = self.of_process(&who.kind, process).as_ref() == Some(&agent) && !agent.is_damaged();
+        is_bound.then_some(agent)
+    }
+
+    /// The agent session with the id of a process, unless it runs in another one.
+    fn by_session(&self, who: &Identity) -> Option<Agent> {
+        let agent = self.follow(&session_link(&who.kind, who.session.as_deref()?))?;
+        (!agent.runs_elsewhere(who.process)).then_some(agent)
     }
 
     fn follow(&self, link: &str) -> Option<Agent> {
@@ -138,19 +161,19 @@ impl Registry {
         let agent = Agent { path: self.directory.join(format!("a-{id}")) };
         let used =
             who.session.as_deref().is_some_and(|id| self.follow(&session_link(&who.kind, id)).is_some());
-        // The key that an adapter without a registry takes for the same session.
-        let key = match &who.session {
-            Some(session) if !used => format!("{}:{session}", who.kind),
-            Some(_) | None => format!("{}:{}", who.kind, uuid::Uuid::new_v4()),
-        };
         let mut guard = agent.lock()?;
-        guard.record = Record { kind: who.kind.clone(), key, ..Record::default() };
+        guard.record = Record { kind: who.kind.clone(), key: key(who, !used), ..Record::default() };
         guard.save()?;
         Ok(agent)
     }
 
     fn link(&self, agent: &Agent, who: &Identity) -> io::Result<()> {
         let mut guard = agent.lock()?;
+        if guard.record.key.is_empty() {
+            // It was damaged. Who joins with its key is the same peer again; its first id may be forgotten.
+            guard.record.kind.clone_from(&who.kind);
+            guard.record.key = key(who, who.session.is_some());
+        }
         if let Some(session) = &who.session {
             guard.record.add_session(session);
             let link = session_link(&who.kind, session);
@@ -227,6 +250,11 @@ impl Agent {
         Ok(try_lock(&file)?.then_some(file))
     }
 
+    /// Whether its file cannot be read as a record.
+    fn is_damaged(&self) -> bool {
+        self.read().is_none_or(|record| record.key.is_empty())
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.path.with_extension("lock")
     }
@@ -265,6 +293,14 @@ impl Guard {
         let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
         io::Write::write_all(&mut file, &serde_json::to_vec(&self.record)?)?;
         fs::rename(&aside, &self.path)
+    }
+}
+
+/// The key to join with: that which an adapter without a registry takes for the same session, if it may be had.
+fn key(who: &Identity, of_session: bool) -> String {
+    match &who.session {
+        Some(session) if of_session => format!("{}:{session}", who.kind),
+        Some(_) | None => format!("{}:{}", who.kind, uuid::Uuid::new_v4()),
     }
 }
 
@@ -456,7 +492,26 @@ mod tests {
         fs::write(&agent.path, "{").unwrap();
         assert_eq!(agent.read(), None);
         let again = registry.bind(&who("s1", Some(this())), Continues::Nothing).unwrap();
-        assert_eq!(again.lock().unwrap().record, Record::default());
+        assert_eq!(again, agent);
+        let record = again.read().unwrap();
+        assert_eq!((record.key.as_str(), record.process), ("codex:s1", Some(this())), "the peer that it was");
+    }
+
+    #[test]
+    fn a_session_is_found_where_it_runs() {
+        let (_dir, registry) = registry();
+        let first = registry.bind(&who("s1", Some(other())), Continues::Nothing).unwrap();
+        assert_eq!(registry.find_running(&who("s1", Some(this()))), None, "another process has it");
+        assert_eq!(registry.find_running(&who("s1", Some(other()))), Some(first.clone()));
+        // A helper of it knows the id only, or has a process of no matter.
+        for process in [None, Some(this())] {
+            assert_eq!(registry.find(&who("s1", process)), Some(first.clone()));
+        }
+        let second = registry.bind(&who("s1", Some(this())), Continues::Nothing).unwrap();
+        assert_eq!(registry.find(&who("s1", Some(this()))), Some(second));
+        assert_eq!(registry.find(&who("s1", Some(other()))), Some(first.clone()));
+        // In a shell of the first, which this process is below.
+        assert_eq!(registry.find_above(&who("s1", None)), Some(first));
     }
 
     #[test]

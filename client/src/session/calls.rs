@@ -161,14 +161,30 @@ impl Session {
         change!(self, state.delete(request))
     }
 
-    /// Takes locks, all or none, waiting as long as the request says, at most an hour.
+    /// Takes locks, all or none, waiting as long as the request says, at most an hour. They are the peer's own: those
+    /// among them that were lent for a turn no longer end with it.
     pub async fn acquire(&self, request: AcquireLocksRequest) -> Result<Acquired, ClientError> {
+        let (verdict, _) = self.acquire_at(request).await?;
+        if let Acquired::Granted(locks) = &verdict {
+            self.keep_for_good(locks).await;
+        }
+        Ok(verdict)
+    }
+
+    /// Takes locks and tells at which revision.
+    pub(super) async fn acquire_at(
+        &self,
+        request: AcquireLocksRequest,
+    ) -> Result<(Acquired, u64), ClientError> {
         let wait = request.wait.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
         let answer = change!(self, locks.acquire_locks(request), waiting wait)?;
+        let revision = answer.header.map(|header| header.revision).unwrap_or_default();
         match (answer.locks, answer.conflicts) {
-            (locks, conflicts) if conflicts.is_empty() && !locks.is_empty() => Ok(Acquired::Granted(locks)),
+            (locks, conflicts) if conflicts.is_empty() && !locks.is_empty() => {
+                Ok((Acquired::Granted(locks), revision))
+            }
             (locks, conflicts) if locks.is_empty() && !conflicts.is_empty() => {
-                Ok(Acquired::Refused(conflicts))
+                Ok((Acquired::Refused(conflicts), revision))
             }
             _ => Err(ClientError::Protocol("locks are neither granted nor refused".into())),
         }

@@ -4,12 +4,12 @@
 //! A process that joins again for all of them tells what the broker knew last, and of what ends with a session
 //! (activity, way to be woken, sub-agents) what the registry holds, once hooks keep it there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Current, REJOIN_INTERVAL, Shared, was_replaced};
+use super::{Current, Liveness, REJOIN_INTERVAL, Shared, was_replaced};
 use crate::agent::{Guard, Kept, Membership};
 use crate::proto::{ChildAgent, JoinRequest, ListPeersRequest, Peer, PeerActivity, PeerInfo};
 use crate::{Client, ClientError, SavedSession};
@@ -39,6 +39,13 @@ impl Shared {
         {
             return self.take_over(&current, &membership.session);
         }
+        // Left by another process of the agent session, while this one did something for it.
+        if let Some((kept, guard)) = &guard
+            && self.options.liveness == Liveness::Unattended
+            && kept.of(&guard.record, &current.peer.scope).is_none()
+        {
+            return Err(ClientError::SessionLeft);
+        }
         // Adopted sessions are exempt from the interval: they began before this process did.
         let joined_here = current.cursor.revision > 0;
         if was_replaced(&error) || (joined_here && rejoined.elapsed() < current.lease().min(REJOIN_INTERVAL))
@@ -50,8 +57,14 @@ impl Shared {
             info = self.as_last_told(&current.peer, info).await;
             carry_over(&mut info, kept, guard, &current.peer.scope);
         }
-        let request =
+        let mut request =
             JoinRequest { name: current.peer.name.clone(), info: Some(info), ..self.options.request() };
+        if let Some((kept, guard)) = &guard
+            && let Some(membership) = kept.of(&guard.record, &current.peer.scope)
+            && Duration::from_secs(membership.lease_seconds) > self.options.lease_ttl.unwrap_or_default()
+        {
+            request.lease_ttl = Duration::from_secs(membership.lease_seconds).try_into().ok();
+        }
         let answer = self
             .client
             .call(|client| {
@@ -151,14 +164,18 @@ pub(super) fn keep(
 ) -> Result<(), ClientError> {
     let scope = &fresh.peer.scope;
     let session = fresh.saved();
+    let (revision, lease_seconds) = (fresh.cursor.revision, fresh.lease().as_secs());
     let membership = match kept.of(&guard.record, scope) {
-        // Its locks have ended, or linger until they are taken again.
-        Some(former) if former.session.name == session.name => {
-            Membership { session, locks: BTreeMap::new(), ended: false, ..former.clone() }
+        // Revisions of another history, as of a broker whose data are gone, mean nothing in this one.
+        Some(former)
+            if former.session.name == session.name && former.shown.max(former.looked) <= revision =>
+        {
+            // Locks linger until they are taken again; those that were lent for a turn are, still.
+            Membership { session, lease_seconds, ended: false, ..former.clone() }
         }
         Some(_) | None => {
             let wake = fresh.peer.info.clone().unwrap_or_default().wake;
-            Membership { wake, ..Membership::new(session, fresh.cursor.revision) }
+            Membership { wake, lease_seconds, ..Membership::new(session, revision) }
         }
     };
     kept.put(&mut guard.record, scope, membership);

@@ -62,6 +62,11 @@ impl Joined {
         self.shared.as_ref().is_some_and(|shared| shared.is_hooked() || !shared.is_served_here())
     }
 
+    /// Whether the agent session has not left.
+    pub(super) fn is_kept(&self) -> bool {
+        self.membership().is_some()
+    }
+
     /// What the agent should know besides an answer; not of mail that hooks have shown.
     pub(super) fn footer(&self, reached: Reached) -> String {
         if self.news.lock().has_mail()

@@ -12,29 +12,29 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 
 /// The two protocols that clients speak: with a handshake, or with all that is needed in each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Era {
+pub(crate) enum Era {
     Legacy,
     Modern,
 }
 
-pub(super) const ERAS: [Era; 2] = [Era::Legacy, Era::Modern];
+pub(crate) const ERAS: [Era; 2] = [Era::Legacy, Era::Modern];
 
 /// What a tool answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) failed: bool,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) failed: bool,
+    pub(crate) text: String,
 }
 
 impl Answer {
     /// The text of an answer that must not be a failure.
-    pub(super) fn done(self) -> String {
+    pub(crate) fn done(self) -> String {
         assert!(!self.failed, "{}", self.text);
         self.text
     }
 
     /// The text of an answer that must be a failure.
-    pub(super) fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert!(self.failed, "{}", self.text);
         self.text
     }
@@ -42,8 +42,9 @@ impl Answer {
 
 /// An adapter process and its client. Killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Agent {
+pub(crate) struct Agent {
     era: Era,
+    client: &'static str,
     process: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
@@ -52,25 +53,30 @@ pub(super) struct Agent {
 
 impl Agent {
     /// An agent that has connected to its adapter, and called nothing.
-    pub(super) async fn start(mesh: &Mesh, era: Era) -> Self {
+    pub(crate) async fn start(mesh: &Mesh, era: Era) -> Self {
         Self::spawn(mesh.meshctl(&["mcp"]), era).await
     }
 
     /// An agent that has checked in under a name.
-    pub(super) async fn named(mesh: &Mesh, era: Era, name: &str) -> Self {
+    pub(crate) async fn named(mesh: &Mesh, era: Era, name: &str) -> Self {
         let mut agent = Self::start(mesh, era).await;
         agent.call("mesh_checkin", json!({"name": name})).await.done();
         agent
     }
 
     /// As [`Agent::start`], with an environment and a directory of its own.
-    pub(super) async fn spawn(command: Command, era: Era) -> Self {
+    pub(crate) async fn spawn(command: Command, era: Era) -> Self {
+        Self::spawn_as(command, era, "raw").await
+    }
+
+    /// As [`Agent::spawn`], with a client of this name.
+    pub(crate) async fn spawn_as(command: Command, era: Era, client: &'static str) -> Self {
         let mut command = tokio::process::Command::from(command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut agent = Self { era, process, input, output, requests: 0 };
+        let mut agent = Self { era, client, process, input, output, requests: 0 };
         agent.connect().await;
         agent
     }
@@ -78,7 +84,7 @@ impl Agent {
     async fn connect(&mut self) {
         match self.era {
             Era::Legacy => {
-                let client = json!({"name": "raw", "version": "1"});
+                let client = json!({"name": self.client, "version": "1"});
                 let hello =
                     json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
                 let answer = self.ask("initialize", hello).await;
@@ -95,22 +101,22 @@ impl Agent {
     }
 
     /// Its process id.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id().unwrap()
     }
 
     /// Sends a line, whatever it says.
-    pub(super) async fn write(&mut self, line: &str) {
+    pub(crate) async fn write(&mut self, line: &str) {
         self.input.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     /// Sends a request without waiting for its answer, and returns its id.
-    pub(super) async fn send(&mut self, method: &str, mut params: Value) -> u64 {
+    pub(crate) async fn send(&mut self, method: &str, mut params: Value) -> u64 {
         self.requests += 1;
         if self.era == Era::Modern {
             params["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+                "io.modelcontextprotocol/clientInfo": {"name": self.client, "version": "1"},
                 "io.modelcontextprotocol/clientCapabilities": {},
             });
         }
@@ -120,13 +126,13 @@ impl Agent {
     }
 
     /// Sends a request, and returns the whole response.
-    pub(super) async fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> Value {
         let id = self.send(method, params).await;
         self.response(id).await
     }
 
     /// The response to a request.
-    pub(super) async fn response(&mut self, id: u64) -> Value {
+    pub(crate) async fn response(&mut self, id: u64) -> Value {
         within("a response of the adapter", async {
             loop {
                 let line = self.output.next_line().await.unwrap().expect("the adapter is alive");
@@ -140,7 +146,7 @@ impl Agent {
     }
 
     /// Calls a tool.
-    pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> Answer {
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Answer {
         let response = self.ask("tools/call", json!({"name": tool, "arguments": arguments})).await;
         let result = &response["result"];
         let content = result["content"].as_array().unwrap_or_else(|| panic!("{response}"));
@@ -151,24 +157,24 @@ impl Agent {
     }
 
     /// Kills the process, as a crash would.
-    pub(super) async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         signal(self.pid(), Signal::KILL);
         self.process.wait().await.unwrap();
     }
 
     /// Closes the adapter's input, as a host does that ends.
-    pub(super) fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         drop(self.input.take());
     }
 
     /// Closes the adapter's input and waits for its end.
-    pub(super) async fn close(mut self) -> ExitStatus {
+    pub(crate) async fn close(mut self) -> ExitStatus {
         self.hang_up();
         self.ended().await
     }
 
     /// Waits until the process has ended.
-    pub(super) async fn ended(mut self) -> ExitStatus {
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         within("the end of the adapter", async {
             while let Some(line) = self.output.next_line().await.unwrap() {
                 mcp(&line);

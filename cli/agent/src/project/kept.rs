@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mesh_client::Home;
@@ -26,12 +26,13 @@ pub(super) fn stamp(file: &Path) -> String {
     )
 }
 
-/// The scope of a root: the one that is kept, if it was derived from the same, else what `detect` finds.
+/// The scope of a root: the one that is kept, if it was derived from the same, else what `detect` finds. That is kept
+/// if `detect` says that it lasts.
 pub(super) fn scope(
     home: &Home,
     root: &Path,
     stamp: &str,
-    detect: impl FnOnce() -> Result<String, String>,
+    detect: impl FnOnce() -> Result<(String, bool), String>,
 ) -> Result<String, String> {
     let mut hasher = DefaultHasher::new();
     root.hash(&mut hasher);
@@ -40,16 +41,21 @@ pub(super) fn scope(
     if let Some(kept) = kept.filter(|kept| kept.root == root && kept.stamp == stamp) {
         return Ok(kept.scope);
     }
-    let fresh = Kept { root: root.to_owned(), stamp: stamp.to_owned(), scope: detect()? };
-    // What cannot be kept is derived again.
-    _ = keep(home, &file, &fresh);
+    let (scope, lasts) = detect()?;
+    let fresh = Kept { root: root.to_owned(), stamp: stamp.to_owned(), scope };
+    if lasts {
+        // What cannot be kept is derived again.
+        _ = keep(home, &file, &fresh);
+    }
     Ok(fresh.scope)
 }
 
 fn keep(home: &Home, file: &Path, kept: &Kept) -> std::io::Result<()> {
     home.create()?;
-    fs::create_dir_all(home.path().join("projects"))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(home.path().join("projects"))?;
     let aside = file.with_extension(std::process::id().to_string());
-    fs::write(&aside, serde_json::to_vec(kept)?)?;
+    let mut options = fs::OpenOptions::new();
+    let mut written = options.create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
+    std::io::Write::write_all(&mut written, &serde_json::to_vec(kept)?)?;
     fs::rename(aside, file)
 }

@@ -24,6 +24,8 @@ pub(super) struct Due {
     pub(super) text: String,
     /// Mail up to here is in it; 0 when there is none.
     pub(super) upto: u64,
+    /// Requests that are in it.
+    asked: BTreeSet<u64>,
 }
 
 /// What is due now, and counts as shown from now on; nothing while the agent is at work, since its hooks bring the news,
@@ -47,7 +49,7 @@ pub(super) async fn take(
 }
 
 fn is_free(member: &Membership) -> bool {
-    !member.working && member.shown <= member.acknowledged
+    !member.working && member.shown <= member.acknowledged && member.handing.is_none()
 }
 
 fn due(
@@ -62,7 +64,8 @@ fn due(
     if asked.is_empty() && !wakes {
         return None;
     }
-    member.held_up.extend(asked.iter().map(|request| request.id).collect::<BTreeSet<_>>());
+    let ids: BTreeSet<_> = asked.iter().map(|request| request.id).collect();
+    member.held_up.extend(&ids);
     let mut text: Vec<String> =
         asked.iter().map(|request| format!("[mesh] {}", mesh_mcp::text::asks(request))).collect();
     let mut upto = 0;
@@ -75,8 +78,35 @@ fn due(
         text.push(mail);
         upto = last;
     }
+    member.handing = Some(member.shown);
     member.shown = member.shown.max(upto);
-    Some(Due { text: text.join("\n"), upto })
+    Some(Due { text: text.join("\n"), upto, asked: ids })
+}
+
+/// It is handed over; what nobody took is due again, and a hook may show it first.
+pub(super) async fn settle(kept: &Kept, scope: &str, due: &Due, taken: bool) {
+    let settled = |member: &mut Membership| {
+        let before = member.handing.take();
+        if let Some(before) = before.filter(|_| !taken) {
+            member.shown = before.max(member.acknowledged);
+            member.held_up.retain(|id| !due.asked.contains(id));
+        }
+    };
+    if let Err(error) = kept.change(scope, settled).await {
+        tracing::warn!(%error, "what was handed over is not noted");
+    }
+}
+
+/// Nothing is being handed over: a process that was may have been killed at it.
+pub(super) async fn take_back(kept: &Kept, scope: &str) {
+    let back = |member: &mut Membership| {
+        if let Some(before) = member.handing.take() {
+            member.shown = before.max(member.acknowledged);
+        }
+    };
+    if let Err(error) = kept.change(scope, back).await {
+        tracing::warn!(%error, "the registry of agents cannot be written");
+    }
 }
 
 /// Whether a message is worth a turn.
@@ -164,6 +194,7 @@ mod tests {
         let mut member = member();
         assert!(is_free(&member));
         due(&mut member, &inbox(vec![message(7)]), &[], false).unwrap();
+        assert_eq!((is_free(&member), member.handing.take()), (false, Some(0)));
         assert!(!is_free(&member));
         member.acknowledged = 7;
         assert!(is_free(&member));
