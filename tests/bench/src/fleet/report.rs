@@ -76,7 +76,8 @@ fn rows(outcomes: &[Outcome], counter: &Counter) -> Result<Vec<Row>> {
         .iter()
         .map(|outcome| Ok(json!(outcome.per_edit(counter.count(&outcome.texts)?))))
         .collect::<Result<_>>()?;
-    let seconds = |millis: f64, outcome: &Outcome| millis / 1e3 * outcome.per_edit(1);
+    // Without the sign of an empty sum.
+    let seconds = |millis: f64, outcome: &Outcome| millis / 1e3 * outcome.per_edit(1) + 0.0;
     let hook = |outcome: &Outcome, at| quantile(&mut outcome.hook_millis.clone(), at);
     Ok(vec![
         row("edits that their tool called done", "edits", &|o| json!(o.edits)),
@@ -107,8 +108,7 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => "–".into(),
         Value::Number(number) if number.is_f64() => {
-            // Without the sign of an empty sum.
-            let number = number.as_f64().unwrap_or(f64::NAN) + 0.0;
+            let number = number.as_f64().unwrap_or(f64::NAN);
             if number >= 20.0 { format!("{number:.0}") } else { format!("{number:.2}") }
         }
         Value::Number(_) | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
