@@ -244,13 +244,16 @@ impl Desk {
 
 /// The record, in which it is noted that hooks report on the agent.
 fn hooked(agent: &Agent, process: Option<Process>) -> io::Result<Record> {
-    if let Some(mut record) = agent.read()
-        && !record.ended
-        && !record.hook_from(process)
-    {
-        return Ok(record);
-    }
-    let mut guard = agent.lock()?;
+    let known = agent.read().filter(|record| record.hooked && !record.ended);
+    let mut guard = match known {
+        None => agent.lock()?,
+        Some(record) if !record.clone().hook_from(process) => return Ok(record),
+        // The next hook notes it as well.
+        Some(record) => match agent.lock_at_once()? {
+            Some(guard) => guard,
+            None => return Ok(record),
+        },
+    };
     if guard.record.hook_from(process) | std::mem::take(&mut guard.record.ended) {
         guard.save()?;
     }

@@ -220,6 +220,12 @@ impl Agent {
         Ok(self.guard(lock))
     }
 
+    /// As [`Agent::lock`], unless somebody holds it.
+    pub fn lock_at_once(&self) -> io::Result<Option<Guard>> {
+        let lock = open(&self.lock_path())?;
+        Ok(if try_lock(&lock)? { Some(self.guard(lock)) } else { None })
+    }
+
     /// As [`Agent::lock`], for tasks.
     pub async fn locked(&self) -> io::Result<Guard> {
         let path = self.lock_path();

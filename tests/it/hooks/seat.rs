@@ -211,6 +211,12 @@ impl Answer {
 
     /// Why the turn should go on.
     pub(super) fn go_on(&self) -> &str {
+        let specific = &self.json["hookSpecificOutput"];
+        if specific["hookEventName"] == "Stop"
+            && let Some(text) = specific["additionalContext"].as_str()
+        {
+            return text;
+        }
         if self.json["decision"] == "block" { self.json["reason"].as_str().unwrap() } else { "" }
     }
 
