@@ -83,6 +83,14 @@ pub(crate) fn way_of(host: Host) -> &'static str {
     }
 }
 
+/// Whether a process that is to wait has nobody to wake. Other hosts read Claude Code's settings and run its hooks; and
+/// without a terminal Claude Code waits for a hook that should run beside the session, so that its first request is
+/// never made.
+pub(crate) fn is_in_vain(host: Host, way: Way, var: &dyn Fn(&str) -> Option<OsString>) -> bool {
+    let is_alone = || way == Way::Rewake && var("CLAUDE_CODE_SESSION_ATTENDED").is_some_and(|value| value == "0");
+    host == Host::ClaudeCode && (var("CLAUDECODE").is_none_or(|value| value.is_empty()) || is_alone())
+}
+
 /// One waiting process.
 struct Waiter {
     host: Host,
@@ -281,4 +289,29 @@ fn rewake(host: Host, text: &str) -> Output {
 /// Whether a message may wake a peer: see the head of this module.
 fn is_for(sent: &MessageSent, me: &str) -> bool {
     sent.from != me && (sent.to.iter().any(|name| name == me) || sent.urgent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_another_host_nor_where_it_would_be_waited_for() {
+        const CODE: (&str, &str) = ("CLAUDECODE", "1");
+        let attended = |value| ("CLAUDE_CODE_SESSION_ATTENDED", value);
+        let table: [(Host, Way, &[(&str, &str)], bool); 8] = [
+            (Host::ClaudeCode, Way::Rewake, &[CODE, attended("1")], false),
+            (Host::ClaudeCode, Way::Rewake, &[CODE], false),
+            (Host::ClaudeCode, Way::Rewake, &[CODE, attended("0")], true),
+            (Host::ClaudeCode, Way::Rewake, &[], true),
+            (Host::ClaudeCode, Way::Monitor, &[CODE, attended("0")], false),
+            (Host::ClaudeCode, Way::Monitor, &[("CLAUDECODE", "")], true),
+            (Host::Opencode, Way::Rewake, &[], false),
+            (Host::Codex, Way::Queue, &[attended("0")], false),
+        ];
+        for (host, way, vars, vain) in table {
+            let find = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+            assert_eq!(is_in_vain(host, way, &find), vain, "{host} {way:?} {vars:?}");
+        }
+    }
 }

@@ -1,0 +1,112 @@
+//! Registration: what `meshctl install` writes is what the hosts read, and it comes out again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mesh_mock::{Model, Turn};
+use mesh_tests::agents::{Claude, Codex, Desk, Finished, Gemini, Opencode};
+use serde_json::{Value, json};
+
+use super::{Colleague, read};
+
+/// Every file below a home, but those of the mesh itself.
+fn files(home: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut found, mut left) = (BTreeMap::new(), vec![home.to_path_buf()]);
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            let name = path.strip_prefix(home).unwrap().to_str().unwrap().to_owned();
+            if name == ".mesh" {
+                continue;
+            }
+            if kind.is_dir() {
+                found.insert(name + "/", vec![]);
+                left.push(path);
+            } else if kind.is_file() {
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn said(finished: Finished) -> String {
+    let finished = finished.ok();
+    finished.stdout + &finished.stderr
+}
+
+/// The checks of `meshctl doctor` that are not as they should be.
+fn wrong(doctor: &Finished) -> Vec<Value> {
+    let told: Value = serde_json::from_str(&doctor.stdout).unwrap_or_else(|_| panic!("{doctor:#?}"));
+    let checks = told["checks"].as_array().unwrap();
+    assert!(checks.len() > 2, "{told:#}");
+    checks.iter().filter(|check| check["ok"] != true).cloned().collect()
+}
+
+#[tokio::test]
+async fn what_is_installed_is_connected_and_healthy_and_comes_out_byte_for_byte() {
+    let desk = Desk::new();
+    let (claude, codex) = (Claude::new(&desk), Codex::new(&desk));
+    let (gemini, opencode) = (Gemini::new(&desk), Opencode::new(&desk));
+    let settings = desk.home().join(".gemini/settings.json");
+    let commented = format!("// mine\n{}\n", std::fs::read_to_string(&settings).unwrap());
+    std::fs::write(settings, commented).unwrap();
+    let before = files(&desk.home());
+
+    let installed = said(desk.meshctl(&["install"]));
+    assert!(installed.contains("Found: claude-code, codex, gemini, opencode\n"), "{installed}");
+    // Installing again changes nothing.
+    let there = files(&desk.home());
+    let again = said(desk.meshctl(&["install"]));
+    assert_eq!(again.matches("all is there already").count(), 4, "{again}");
+    assert_eq!(files(&desk.home()), there);
+    said(desk.meshctl(&["uninstall"]));
+    assert_eq!(files(&desk.home()), before);
+
+    desk.install(&[]);
+    let list = said(claude.run(&["mcp", "list"]));
+    let line = list.lines().find(|line| line.contains("meshctl mcp")).unwrap_or_else(|| panic!("{list}"));
+    assert!(line.contains("Connected"), "{line}");
+    let list = said(codex.run(&["mcp", "list"]));
+    assert!(list.lines().any(|line| line.starts_with("mesh ") && line.contains("enabled")), "{list}");
+    let list = said(gemini.run(&["mcp", "list"]));
+    assert!(list.lines().any(|line| line.contains("mesh: ") && line.contains("Connected")), "{list}");
+    let list = said(opencode.run(&["mcp", "list"]));
+    assert!(list.contains("mesh") && list.contains("connected"), "{list}");
+
+    let wrong = wrong(&desk.meshctl(&["doctor", "--json"]));
+    // What only their owner can do: Codex runs no hook that was not reviewed.
+    let [unreviewed] = &wrong[..] else { panic!("{wrong:#?}") };
+    assert_eq!((&unreviewed["host"], &unreviewed["what"]), (&json!("codex"), &json!("hooks reviewed")));
+    assert!(unreviewed["found"].as_str().unwrap().starts_with("0 of 9 "), "{unreviewed:#}");
+
+    said(desk.meshctl(&["uninstall"]));
+    let after = files(&desk.home());
+    let changed: Vec<_> = before.iter().filter(|(name, text)| after.get(*name) != Some(*text)).collect();
+    // Claude Code keeps its own state there.
+    assert!(changed.iter().all(|(name, _)| *name == ".claude.json"), "{changed:#?}");
+    let ours = after.iter().filter(|(name, text)| {
+        name.contains("mesh") || text.windows(7).any(|word| word == b"meshctl")
+    });
+    let ours: Vec<_> = ours.map(|(name, _)| name).filter(|name| !before.contains_key(*name)).collect();
+    assert!(ours.iter().all(|name| name.contains("logs") || name.contains("cache")), "{ours:#?}");
+}
+
+#[tokio::test]
+async fn hooks_of_the_user_and_of_the_project_together_say_things_once() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let owl = Colleague::join(&desk, "owl").await;
+    let claude = Claude::new(&desk);
+    desk.install(&["claude-code", "--settings"]);
+    desk.install(&["claude-code", "--settings", "--project"]);
+    model.script([read(&desk, "a.txt"), Turn::say("Read.")]);
+    claude.print(&model, "Read a.txt.", &[]).finish().await.ok();
+    assert_eq!(model.requests()[0].count("[mesh] you are "), 1);
+
+    let [agent] = &owl.peers("claude-code").await[..] else { panic!("one peer") };
+    owl.tell(&agent.name, "The plan is void.").await;
+    claude.print(&model, "Go on.", &["--continue"]).finish().await.ok();
+    let last = model.requests().pop().unwrap();
+    assert_eq!(last.count("The plan is void."), 1);
+    assert_eq!(owl.activity("a.txt").await.len(), 1);
+}
