@@ -109,7 +109,7 @@ impl<'a> Codex<'a> {
     pub fn exec(&self, model: &Model, prompt: &str, arguments: &[&str]) -> Running {
         let mut command = self.with(model);
         command.args(["exec", "--json", "--dangerously-bypass-hook-trust"]).args(arguments).arg(prompt);
-        Running::start(command)
+        Running::start(command).without_input()
     }
 
     /// A session in a terminal, ready for a prompt.

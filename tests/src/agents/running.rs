@@ -54,6 +54,12 @@ impl Running {
         Self { child, stdin, out, err }
     }
 
+    /// With its standard input closed, for an agent that would wait for the end of it.
+    pub(super) fn without_input(mut self) -> Self {
+        drop(self.stdin.take());
+        self
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
