@@ -64,7 +64,11 @@ async fn joined(desk: &Desk, source: Source) -> Result<Reply, Problem> {
     desk.change_in(&desk.project, forget).await?;
     if known {
         let info = PeerInfo { activity: PeerActivity::Idle.into(), ..desk.whole_info(&desk.project) };
-        let mask = ["activity", "agent_version", "branch", "children", "head", "pid", "wake", "worktree"];
+        let mut mask = vec!["activity", "agent_version", "branch", "children", "head", "pid", "worktree"];
+        // A process that waits beside the agent tells its own way, and goes on doing so after `/clear`.
+        if !wake::has_process(desk.host()) {
+            mask.push("wake");
+        }
         desk.update(&session, info, &mask).await?;
     } else {
         let info = PeerInfo { activity: PeerActivity::Idle.into(), ..PeerInfo::default() };

@@ -148,11 +148,10 @@ async fn activity(desk: &Desk, session: &Session, activity: PeerActivity) -> Res
     let info = PeerInfo {
         activity: activity.into(),
         children,
-        wake: wake::way_of(desk.host()).to_owned(),
         branch: desk.project.branch().unwrap_or_default(),
         ..PeerInfo::default()
     };
-    desk.update(session, info, &["activity", "branch", "children", "wake"]).await
+    desk.update(session, info, &["activity", "branch", "children"]).await
 }
 
 /// A sub-agent begins to act as this peer.

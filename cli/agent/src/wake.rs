@@ -83,6 +83,14 @@ pub(crate) fn way_of(host: Host) -> &'static str {
     }
 }
 
+/// Whether a process of ours waits beside a session of this host.
+pub(crate) fn has_process(host: Host) -> bool {
+    match host {
+        Host::ClaudeCode | Host::Codex | Host::Opencode => true,
+        Host::Cursor | Host::Gemini | Host::Vscode | Host::Goose | Host::Copilot | Host::Windsurf => false,
+    }
+}
+
 /// Whether a process that is to wait has nobody to wake. Other hosts read Claude Code's settings and run its hooks; and
 /// without a terminal Claude Code waits for a hook that should run beside the session, so that its first request is
 /// never made.
@@ -162,6 +170,7 @@ impl Waiter {
         let mut concerned = true;
         loop {
             if !self.goes_on() {
+                self.leave().await;
                 return Ok(Output::default());
             }
             if concerned && let Some(output) = self.hand_over().await {
@@ -191,6 +200,17 @@ impl Waiter {
         let record = self.kept.agent().read();
         let runs = record.and_then(|record| record.process).is_none_or(Process::is_alive);
         runs && !self.kept.scopes().is_empty()
+    }
+
+    /// Ends what a killed agent has left: no hook tells of its end, and where no tool of the mesh was used, no stream ends.
+    async fn leave(&self) {
+        for scope in self.kept.scopes() {
+            if let Some(session) = self.session(&scope).await
+                && let Err(error) = session.leave().await
+            {
+                tracing::debug!(%error, "the session had ended");
+            }
+        }
     }
 
     /// Whether something may be due since a batch.

@@ -45,6 +45,14 @@ impl Colleague {
         agents.remove(0)
     }
 
+    /// Returns once the one agent of a kind can be woken that way.
+    pub(super) async fn is_woken_by(&self, kind: &str, way: &str) {
+        while self.agent(kind).await.info.unwrap_or_default().wake != way {
+            // Said at the start, of which there may be no event any more.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Reads on until the agent of that name does something else, or nothing.
     pub(super) async fn until_activity(&mut self, name: &str, activity: PeerActivity) {
         let what = format!("{name} to be {activity:?}");

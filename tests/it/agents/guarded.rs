@@ -89,7 +89,7 @@ async fn gemini_cli_and_opencode_are_refused_while_claude_code_edits() {
 }
 
 #[tokio::test]
-async fn a_git_command_under_another_session_is_refused_where_nobody_can_be_asked() {
+async fn a_git_command_under_another_session_is_asked_for_and_refused_where_nobody_can_be_asked() {
     let (desk, model) = (Desk::new(), Model::start().await);
     let mut owl = Colleague::join(&desk, "owl").await;
     desk.install(&["claude-code"]);
@@ -103,6 +103,16 @@ async fn a_git_command_under_another_session_is_refused_where_nobody_can_be_aske
     let refused = second.meanwhile("the refusal", refused).await.last_result();
     assert!(refused.contains(&format!("{} has uncommitted changes in a.txt", fox.name)), "{refused}");
     assert_eq!(desk.branch(), "main");
+
+    // In a terminal, the user is asked.
+    let asking = Model::start().await;
+    asking.script([bash("git stash"), Turn::say("Done.")]);
+    let terminal = Claude::new(&desk).terminal(&asking, &[]).await;
+    terminal.enter("Put it away.").await;
+    let question = format!("{} has uncommitted changes in a.txt", fox.name);
+    let asks = |screen: &str| screen.split_whitespace().collect::<Vec<_>>().join(" ").contains(&question);
+    terminal.until("the question", asks).await;
+    drop(terminal);
 
     fox.end().await;
     hold.release();

@@ -99,6 +99,7 @@ async fn a_session_that_is_cleared_and_compacted_stays_the_same_peer() {
     terminal.enter("First words").await;
     let name = terminal.meanwhile("it to join", owl.until_joined("claude-code")).await;
     terminal.meanwhile("its rest", owl.until_activity(&name, PeerActivity::Idle)).await;
+    terminal.meanwhile("its monitor", owl.is_woken_by("claude-code", "monitor")).await;
 
     terminal.enter("/clear").await;
     terminal.until("an empty conversation", |screen| !screen.contains("First words")).await;
@@ -122,14 +123,14 @@ async fn a_session_that_is_cleared_and_compacted_stays_the_same_peer() {
     assert_eq!(owl.peers("claude-code").await.iter().map(|peer| &peer.name).collect::<Vec<_>>(), [&name]);
 
     // What waits for mail is still the one process.
+    assert_eq!(owl.agent("claude-code").await.info.unwrap().wake, "monitor");
     owl.tell(&name, "The plan is void.").await;
     let woken = model.request(|request| request.is_main() && request.holds("The plan is void."));
     terminal.meanwhile("the session to wake", woken).await;
     terminal.meanwhile("its rest", owl.until_activity(&name, PeerActivity::Idle)).await;
     terminal.enter("/exit").await;
     assert_eq!(terminal.ended().await, Some(0));
-    let (_, cause) = owl.events.until_left(&name).await;
-    assert_eq!(cause, LeaveCause::Left);
+    owl.events.until_left(&name).await;
     let last = model.requests().into_iter().rfind(Request::is_main).unwrap();
     assert_eq!(last.count("The plan is void."), 1);
     nobody_waits(&desk).await;
@@ -198,4 +199,26 @@ async fn a_killed_session_is_gone_with_its_locks_and_all_that_waited_for_it() {
     nobody_waits(&desk).await;
     owl.events.until_unlocked("a.txt").await;
     assert_eq!(owl.locks().await, []);
+}
+
+#[tokio::test]
+async fn a_killed_session_that_never_used_a_tool_of_the_mesh_is_gone_as_well() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let mut owl = Colleague::join(&desk, "owl").await;
+    let claude = Claude::new(&desk);
+    desk.install(&["claude-code"]);
+    let terminal = claude.terminal(&model, &[]).await;
+    let (last, _hold) = Turn::say("Done.").held();
+    model.script([read(&desk, "a.txt"), edit(&desk, "a.txt", "one", "uno"), last]);
+    terminal.enter("Change a.txt.").await;
+    let name = terminal.meanwhile("it to join", owl.until_joined("claude-code")).await;
+    let edited = model.request(|request| request.last_result().contains("has been updated"));
+    terminal.meanwhile("the edit", edited).await;
+    terminal.meanwhile("its monitor", owl.is_woken_by("claude-code", "monitor")).await;
+
+    kill(terminal.pid());
+    // By the end of a stream, or by the process that waits beside it, whichever was there.
+    let (_, cause) = owl.events.until_left(&name).await;
+    assert!(matches!(cause, LeaveCause::Disconnected | LeaveCause::Left), "{cause:?}");
+    nobody_waits(&desk).await;
 }

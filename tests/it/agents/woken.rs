@@ -16,8 +16,7 @@ async fn wakes(owl: &mut Colleague, model: &Model, terminal: &Terminal, (kind, w
     terminal.until("the answer", |screen| screen.contains("Good morning.")).await;
     let name = terminal.meanwhile("it to join", owl.until_joined(kind)).await;
     terminal.meanwhile("its rest", owl.until_activity(&name, PeerActivity::Idle)).await;
-    let agent = owl.agent(kind).await;
-    assert_eq!(agent.info.unwrap().wake, way);
+    terminal.meanwhile("the way to wake it", owl.is_woken_by(kind, way)).await;
 
     let (busy, hold) = Turn::say("I see.").held();
     model.script([busy, Turn::say("That as well.")]);
