@@ -115,3 +115,22 @@ async fn hooks_of_the_user_and_of_the_project_together_say_things_once() {
     assert_eq!(last.count("The plan is void."), 1);
     assert_eq!(owl.activity("a.txt").await.len(), 1);
 }
+
+#[tokio::test]
+async fn the_hooks_of_codex_run_once_their_owner_has_reviewed_them() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let codex = Codex::new(&desk);
+    desk.install(&["codex"]);
+    codex.cautious_exec(&model, "Hello there").finish().await.ok();
+    assert!(!model.requests()[0].holds("[mesh]"), "{:#?}", model.requests()[0].texts());
+    codex.trust_hooks().await;
+    codex.cautious_exec(&model, "Hello again").finish().await.ok();
+    let last = model.requests().pop().unwrap();
+    assert_eq!(last.count("[mesh] you are "), 1, "{:#?}", last.texts());
+
+    assert_eq!(wrong(&desk.meshctl(&["doctor", "codex", "--json"])), [json!(null); 0]);
+    said(desk.meshctl(&["uninstall"]));
+    let config = std::fs::read_to_string(desk.home().join(".codex/config.toml")).unwrap();
+    assert!(!config.contains("meshctl") && !config.contains("mcp_servers"), "{config}");
+    assert!(!desk.home().join(".codex/hooks.json").exists());
+}
