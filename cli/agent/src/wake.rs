@@ -95,7 +95,8 @@ pub(crate) fn has_process(host: Host) -> bool {
 /// without a terminal Claude Code waits for a hook that should run beside the session, so that its first request is
 /// never made.
 pub(crate) fn is_in_vain(host: Host, way: Way, var: &dyn Fn(&str) -> Option<OsString>) -> bool {
-    let is_alone = || way == Way::Rewake && var("CLAUDE_CODE_SESSION_ATTENDED").is_some_and(|value| value == "0");
+    let is_alone =
+        || way == Way::Rewake && var("CLAUDE_CODE_SESSION_ATTENDED").is_some_and(|value| value == "0");
     host == Host::ClaudeCode && (var("CLAUDECODE").is_none_or(|value| value.is_empty()) || is_alone())
 }
 
@@ -330,7 +331,8 @@ mod tests {
             (Host::Codex, Way::Queue, &[attended("0")], false),
         ];
         for (host, way, vars, vain) in table {
-            let find = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+            let find =
+                |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
             assert_eq!(is_in_vain(host, way, &find), vain, "{host} {way:?} {vars:?}");
         }
     }

@@ -1,11 +1,11 @@
 //! What a test sees of the agents on the mesh: a colleague of theirs, who asks the broker.
 
+use mesh_client::Session;
 use mesh_client::proto::event::Event;
 use mesh_client::proto::{
-    Delivery, DescribePathRequest, FileActivity, GetReceiptsRequest, ListLocksRequest, ListPeersRequest, Lock,
-    Peer, PeerActivity, PeerStatus,
+    Delivery, DescribePathRequest, FileActivity, GetReceiptsRequest, ListLocksRequest, ListPeersRequest,
+    Lock, Peer, PeerActivity, PeerStatus,
 };
-use mesh_client::Session;
 use mesh_tests::agents::Desk;
 use mesh_tests::{Followed, follow, message, options, within};
 
@@ -109,8 +109,12 @@ impl Colleague {
 
     /// Who has read and edited a file.
     pub(super) async fn activity(&self, path: &str) -> Vec<FileActivity> {
-        let request =
-            DescribePathRequest { path: path.into(), limit: 20, peek: true, ..DescribePathRequest::default() };
+        let request = DescribePathRequest {
+            path: path.into(),
+            limit: 20,
+            peek: true,
+            ..DescribePathRequest::default()
+        };
         self.session.describe_path(request).await.unwrap().activity
     }
 }

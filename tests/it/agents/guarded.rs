@@ -66,10 +66,8 @@ async fn gemini_cli_and_opencode_are_refused_while_claude_code_edits() {
     let fox = Busy::start(&desk, &mut owl).await;
 
     let path = desk.path("a.txt");
-    model.script([
-        Turn::call("write_file", json!({"file_path": path, "content": ""})),
-        Turn::say("Refused."),
-    ]);
+    model
+        .script([Turn::call("write_file", json!({"file_path": path, "content": ""})), Turn::say("Refused.")]);
     let first = gemini.print(&model, "Empty a.txt.", &[]);
     other.script([
         Turn::call("read", json!({"filePath": path})),

@@ -55,7 +55,8 @@ async fn claude_code_is_told_how_things_stand() {
     desk.install(&["claude-code"]);
     model.script([read(&desk, "a.txt"), Turn::say("Read.")]);
     let go_on: [&[&str]; 2] = [&[], &["--continue"]];
-    is_told(&owl, "claude-code", &model, |again| claude.print(&model, "Go.", go_on[usize::from(again)])).await;
+    is_told(&owl, "claude-code", &model, |again| claude.print(&model, "Go.", go_on[usize::from(again)]))
+        .await;
 }
 
 #[tokio::test]

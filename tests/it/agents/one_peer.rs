@@ -50,7 +50,10 @@ async fn hooks_tools_and_shell_of_claude_code_are_one_peer() {
     assert!(results[1].contains(&agent.name), "{}", results[1]);
     assert_eq!(sender(&owl).await, agent.name);
     let held = owl.locks().await;
-    assert_eq!(held.iter().map(|lock| (&*lock.path, &lock.holder)).collect::<Vec<_>>(), [("a.txt", &agent.name)]);
+    assert_eq!(
+        held.iter().map(|lock| (&*lock.path, &lock.holder)).collect::<Vec<_>>(),
+        [("a.txt", &agent.name)]
+    );
     // Nobody but these two was ever here.
     assert_eq!(owl.peers("human").await.len(), 0);
 
@@ -218,6 +221,47 @@ async fn a_killed_session_that_never_used_a_tool_of_the_mesh_is_gone_as_well() {
 
     kill(terminal.pid());
     // By the end of a stream, or by the process that waits beside it, whichever was there.
+    let (_, cause) = owl.events.until_left(&name).await;
+    assert!(matches!(cause, LeaveCause::Disconnected | LeaveCause::Left), "{cause:?}");
+    nobody_waits(&desk).await;
+}
+
+#[tokio::test]
+async fn codex_stays_the_same_peer_when_it_is_cleared_and_compacted_and_is_gone_when_it_is_killed() {
+    let (desk, model) = (Desk::new(), Model::start().await);
+    let mut owl = Colleague::join(&desk, "owl").await;
+    let codex = Codex::new(&desk);
+    desk.install(&["codex"]);
+    let terminal = codex.terminal(&model, &[]).await;
+    terminal.enter("First words").await;
+    let name = terminal.meanwhile("it to join", owl.until_joined("codex")).await;
+    terminal.meanwhile("its rest", owl.until_activity(&name, PeerActivity::Idle)).await;
+
+    // It takes no command before.
+    terminal.until("the end of the turn", |screen| screen.contains("Worked for")).await;
+    terminal.enter("/clear").await;
+    terminal.until("an empty conversation", |screen| !screen.contains("First words")).await;
+    model.script([Turn::call("mcp__mesh__mesh_who", json!({})), Turn::say("Nobody.")]);
+    terminal.enter("Second words").await;
+    let who = model.request(|request| request.is_main() && request.last_result().contains("(you, "));
+    let who = terminal.meanwhile("who is here", who).await;
+    assert!(who.last_result().contains(&format!("{name} (you, ")), "{}", who.last_result());
+    assert_eq!(who.count(&format!("[mesh] you are {name} (still)")), 1, "{:#?}", who.texts());
+    terminal.meanwhile("its rest", owl.until_activity(&name, PeerActivity::Idle)).await;
+
+    terminal.until("the end of the turn", |screen| screen.contains("Worked for")).await;
+    terminal.enter("/compact").await;
+    terminal.until("the summary", |screen| screen.contains("compacted")).await;
+    let (last, _hold) = Turn::say("Done.").held();
+    model.script([Turn::call("apply_patch", json!(PATCH)), last]);
+    terminal.enter("Third words").await;
+    let third = model.request(|request| request.is_main() && request.last_result().contains("M a.txt"));
+    let third = terminal.meanwhile("the patch", third).await;
+    assert_eq!(third.count(&format!("[mesh] you are {name} (still)")), 1, "{:#?}", third.texts());
+    assert_eq!(owl.peers("codex").await.iter().map(|peer| &peer.name).collect::<Vec<_>>(), [&name]);
+    assert_eq!(owl.locks().await.len(), 1);
+
+    kill(terminal.pid());
     let (_, cause) = owl.events.until_left(&name).await;
     assert!(matches!(cause, LeaveCause::Disconnected | LeaveCause::Left), "{cause:?}");
     nobody_waits(&desk).await;

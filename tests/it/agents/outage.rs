@@ -25,8 +25,12 @@ fn locks(desk: &Desk) -> Vec<(String, String, String)> {
     let told = desk.meshctl(&["locks", "--json"]).ok().stdout;
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"));
     let locks = told["locks"].as_array().unwrap_or_else(|| panic!("{told:#}"));
-    let text = |lock: &Value, field: &str| lock[field].as_str().map_or(lock[field].to_string(), str::to_owned);
-    locks.iter().map(|lock| ["path", "holder", "fencing_token"].map(|field| text(lock, field)).into()).collect()
+    let text =
+        |lock: &Value, field: &str| lock[field].as_str().map_or(lock[field].to_string(), str::to_owned);
+    locks
+        .iter()
+        .map(|lock| ["path", "holder", "fencing_token"].map(|field| text(lock, field)).into())
+        .collect()
 }
 
 #[tokio::test]

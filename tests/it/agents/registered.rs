@@ -76,6 +76,13 @@ async fn what_is_installed_is_connected_and_healthy_and_comes_out_byte_for_byte(
     let list = said(opencode.run(&["mcp", "list"]));
     assert!(list.contains("mesh") && list.contains("connected"), "{list}");
 
+    // Looking at a list is no session, though hosts start the server for it, and Claude Code tells of an end.
+    let peers = said(desk.meshctl(&["who", "--all", "--json"]));
+    assert!(
+        ["claude-code", "codex", "gemini", "opencode"].iter().all(|kind| !peers.contains(kind)),
+        "{peers}"
+    );
+
     let wrong = wrong(&desk.meshctl(&["doctor", "--json"]));
     // What only their owner can do: Codex runs no hook that was not reviewed.
     let [unreviewed] = &wrong[..] else { panic!("{wrong:#?}") };
@@ -88,9 +95,9 @@ async fn what_is_installed_is_connected_and_healthy_and_comes_out_byte_for_byte(
     let changed: Vec<_> = changed.map(|(name, _)| name).collect();
     // Claude Code keeps its own state there.
     assert!(changed.iter().all(|name| *name == ".claude.json"), "{changed:#?}");
-    let ours = after.iter().filter(|(name, text)| {
-        name.contains("mesh") || text.windows(7).any(|word| word == b"meshctl")
-    });
+    let ours = after
+        .iter()
+        .filter(|(name, text)| name.contains("mesh") || text.windows(7).any(|word| word == b"meshctl"));
     // What Claude Code keeps of every plugin and server.
     let its = |name: &str| name.starts_with(".cache/") || name.starts_with(".claude/plugins/data/");
     let ours: Vec<_> = ours.map(|(name, _)| name).filter(|name| !its(name)).collect();
