@@ -4,15 +4,26 @@
 
 use std::path::PathBuf;
 
-use mesh_tests::agents::Desk;
+use mesh_mock::{Hold, Model, Turn};
+use mesh_tests::agents::{Claude, Desk, Running};
 use mesh_tests::meshctl;
 use serde_json::{Value, json};
 
+use self::colleague::Colleague;
+
 mod claude;
 mod codex;
+mod colleague;
 mod gemini;
+mod guarded;
+mod informed;
+mod one_peer;
 mod opencode;
+mod outage;
+mod registered;
+mod reported;
 mod together;
+mod woken;
 
 /// The answer of `mesh_who` to one who is alone.
 fn is_alone(who: &str) -> bool {
@@ -64,5 +75,45 @@ impl Parents {
                 text.trim().parse().unwrap()
             })
             .into()
+    }
+}
+
+/// What Codex patches in `a.txt`.
+const PATCH: &str = "*** Begin Patch\n*** Update File: a.txt\n@@\n one\n-two\n+dos\n*** End Patch\n";
+
+/// Claude Code reads a file of the project.
+fn read(desk: &Desk, file: &str) -> Turn {
+    Turn::call("Read", json!({"file_path": desk.path(file)}))
+}
+
+/// Claude Code replaces a text in a file of the project.
+fn edit(desk: &Desk, file: &str, old: &str, new: &str) -> Turn {
+    Turn::call("Edit", json!({"file_path": desk.path(file), "old_string": old, "new_string": new}))
+}
+
+/// A session of Claude Code that has changed `one` to `uno` in `a.txt`, and is not done with its turn.
+struct Busy {
+    running: Running,
+    hold: Hold,
+    name: String,
+    _model: Model,
+}
+
+impl Busy {
+    async fn start(desk: &Desk, colleague: &mut Colleague) -> Self {
+        let model = Model::start().await;
+        let (busy, hold) = Turn::say("Done.").held();
+        model.script([read(desk, "a.txt"), edit(desk, "a.txt", "one", "uno"), busy]);
+        let running = Claude::new(desk).print(&model, "Change a.txt.", &[]);
+        let name = running.meanwhile("it to join", colleague.until_joined("claude-code")).await;
+        let edited = model.request(|request| request.last_result().contains("has been updated"));
+        running.meanwhile("its edit", edited).await;
+        Self { running, hold, name, _model: model }
+    }
+
+    /// Lets its turn and its session end.
+    async fn end(self) {
+        self.hold.release();
+        self.running.finish().await.ok();
     }
 }

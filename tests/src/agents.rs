@@ -28,9 +28,14 @@ pub use terminal::Terminal;
 /// When it is not installed.
 #[must_use]
 pub fn agent(name: &str) -> PathBuf {
-    let agents = std::env::var_os("MESH_AGENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/agents"), PathBuf::from);
-    let program = agents.join("bin").join(name);
+    let program = programs().join(name);
     assert!(program.exists(), "{} is not installed; run `cargo xtask install-agents`", program.display());
     program
+}
+
+/// The directory with the programs of all agents.
+fn programs() -> PathBuf {
+    let agents = std::env::var_os("MESH_AGENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/agents"), PathBuf::from);
+    agents.join("bin")
 }

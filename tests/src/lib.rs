@@ -44,7 +44,8 @@ pub fn meshctl() -> PathBuf {
 /// A mesh with a home of its own. Dropping it ends its broker and removes the home.
 #[derive(Debug)]
 pub struct Mesh {
-    dir: TempDir,
+    path: PathBuf,
+    _dir: Option<TempDir>,
 }
 
 impl Mesh {
@@ -53,19 +54,25 @@ impl Mesh {
     pub fn new() -> Self {
         // Short, because the path of a Unix socket is.
         let dir = tempfile::Builder::new().prefix("mesh").tempdir().expect("temporary directory");
-        Self { dir }
+        Self { path: dir.path().to_path_buf(), _dir: Some(dir) }
+    }
+
+    /// A home without a broker at a place that somebody else removes.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, _dir: None }
     }
 
     /// The home's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 
     /// The home, as clients know it.
     #[must_use]
     pub fn home(&self) -> Home {
-        Home::at(self.dir.path()).expect("home")
+        Home::at(&self.path).expect("home")
     }
 
     /// Starts a broker with further arguments of `serve`, and waits until it is ready.

@@ -33,8 +33,12 @@ pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Conf
     if var("MESH_HOOKS").is_some_and(|value| value == "off") {
         return leave(&host.silence());
     }
+    let way = event.and_then(wake::Way::parse);
+    if way.is_some_and(|way| wake::is_in_vain(host, way, &var)) {
+        return 0;
+    }
     // A monitor has no input at all.
-    if io::stdin().is_terminal() && event.and_then(wake::Way::parse).is_none() {
+    if io::stdin().is_terminal() && way.is_none() {
         say("a hook gets its host's JSON on standard input; try: meshctl doctor");
         return leave(&host.silence());
     }
@@ -43,11 +47,7 @@ pub fn run(host: Host, event: Option<&str>, config: impl FnOnce() -> Result<Conf
         say(&format!("standard input: {error}"));
         return leave(&host.silence());
     }
-    let work = match event.and_then(wake::Way::parse) {
-        Some(way) if !wake::is_wanted(host, &var) => {
-            tracing::debug!(?way, "nothing to wait for");
-            return 0;
-        }
+    let work = match way {
         Some(way) => Work::Wait { host, way, session: session_named(&payload) },
         None => match host.parse(event, &payload, &var) {
             Ok(call) if call.event == Event::Other => {

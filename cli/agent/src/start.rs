@@ -3,6 +3,9 @@
 //! What must hold: it is short, whatever the mesh holds, and says nothing where there is nothing to say but the name.
 
 use std::fmt::Write;
+use std::fs::{self, File};
+use std::io;
+use std::time::Duration;
 
 use mesh_client::Session;
 use mesh_client::agent::Membership;
@@ -26,8 +29,30 @@ const LOCKS: usize = 8;
 const FACTS: usize = 8;
 const NOTES: usize = 4;
 
-/// Joins, and says how things stand.
+/// How soon after a start the next one like it is the same.
+const SAME: Duration = Duration::from_secs(10);
+
+/// Joins, and says how things stand: once, though hooks that are registered for the user and in the project run twice.
 pub(crate) async fn oriented(desk: &Desk, source: Source) -> Result<Reply, Problem> {
+    let Some(telling) = desk.kept.agent().claim("start")? else { return Ok(Reply::default()) };
+    let start = format!("{source:?} {} {:?}", desk.call.session, desk.process());
+    if was_just_told(desk, &telling, &start) {
+        return Ok(Reply::default());
+    }
+    let reply = joined(desk, source).await?;
+    telling.set_len(0)?;
+    io::Write::write_all(&mut &telling, start.as_bytes())?;
+    Ok(reply)
+}
+
+/// Whether another hook has answered to the same start.
+fn was_just_told(desk: &Desk, telling: &File, start: &str) -> bool {
+    let told = telling.metadata().and_then(|metadata| metadata.modified());
+    let just_now = told.is_ok_and(|told| told.elapsed().is_ok_and(|passed| passed < SAME));
+    just_now && fs::read_to_string(desk.kept.agent().beside("start")).is_ok_and(|told| told == start)
+}
+
+async fn joined(desk: &Desk, source: Source) -> Result<Reply, Problem> {
     if source == Source::Startup || source == Source::Resume {
         desk.bury().await;
     }
@@ -47,7 +72,11 @@ pub(crate) async fn oriented(desk: &Desk, source: Source) -> Result<Reply, Probl
     desk.change_in(&desk.project, forget).await?;
     if known {
         let info = PeerInfo { activity: PeerActivity::Idle.into(), ..desk.whole_info(&desk.project) };
-        let mask = ["activity", "agent_version", "branch", "children", "head", "pid", "wake", "worktree"];
+        let mut mask = vec!["activity", "agent_version", "branch", "children", "head", "pid", "worktree"];
+        // A process that waits beside the agent tells its own way, and goes on doing so after `/clear`.
+        if !wake::has_process(desk.host()) {
+            mask.push("wake");
+        }
         desk.update(&session, info, &mask).await?;
     } else {
         let info = PeerInfo { activity: PeerActivity::Idle.into(), ..PeerInfo::default() };

@@ -84,11 +84,21 @@ pub(crate) fn way_of(host: Host) -> &'static str {
     }
 }
 
-/// Whether a waiting process has somebody to wake: not where another host runs the hooks of Claude Code, and not in a
-/// session without a terminal, which would wait for it before it ends.
-pub(crate) fn is_wanted(host: Host, var: &dyn Fn(&str) -> Option<OsString>) -> bool {
-    let unattended = var("CLAUDE_CODE_SESSION_ATTENDED").is_some_and(|value| value == "0");
-    host != Host::ClaudeCode || (var("CLAUDECODE").is_some() && !unattended)
+/// Whether a process of ours waits beside a session of this host.
+pub(crate) fn has_process(host: Host) -> bool {
+    match host {
+        Host::ClaudeCode | Host::Codex | Host::Opencode => true,
+        Host::Cursor | Host::Gemini | Host::Vscode | Host::Goose | Host::Copilot | Host::Windsurf => false,
+    }
+}
+
+/// Whether a process that is to wait has nobody to wake. Other hosts read Claude Code's settings and run its hooks; and
+/// without a terminal Claude Code waits for a hook that should run beside the session, so that its first request is
+/// never made.
+pub(crate) fn is_in_vain(host: Host, way: Way, var: &dyn Fn(&str) -> Option<OsString>) -> bool {
+    let is_alone =
+        || way == Way::Rewake && var("CLAUDE_CODE_SESSION_ATTENDED").is_some_and(|value| value == "0");
+    host == Host::ClaudeCode && (var("CLAUDECODE").is_none_or(|value| value.is_empty()) || is_alone())
 }
 
 /// One waiting process.
@@ -162,6 +172,7 @@ impl Waiter {
         let mut concerned = true;
         loop {
             if !self.goes_on() {
+                self.leave().await;
                 return Ok(Output::default());
             }
             if concerned && let Some(output) = self.hand_over().await {
@@ -191,6 +202,18 @@ impl Waiter {
         let record = self.kept.agent().read();
         let runs = record.and_then(|record| record.process).is_none_or(Process::is_alive);
         runs && !self.kept.scopes().is_empty()
+    }
+
+    /// Ends what a killed agent has left: no hook tells of its end, and where no tool of the mesh was used, no stream ends.
+    async fn leave(&self) {
+        Registry::of(&self.client.config().home).bury(&self.client).await;
+        for scope in self.kept.scopes() {
+            if let Some(session) = self.session(&scope)
+                && let Err(error) = session.leave().await
+            {
+                tracing::debug!(%error, "the session had ended");
+            }
+        }
     }
 
     /// Whether something may be due since a batch.
@@ -294,4 +317,33 @@ fn rewake(host: Host, text: &str) -> Output {
 /// Whether a message may wake a peer: see the head of this module.
 fn is_for(sent: &MessageSent, me: &str) -> bool {
     sent.from != me && (sent.to.iter().any(|name| name == me) || sent.urgent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Host, way, environment, and whether there is nobody to wake.
+    type Case<'a> = (Host, Way, &'a [(&'a str, &'a str)], bool);
+
+    #[test]
+    fn nobody_waits_for_another_host_nor_where_it_would_be_waited_for() {
+        const CODE: (&str, &str) = ("CLAUDECODE", "1");
+        let attended = |value| ("CLAUDE_CODE_SESSION_ATTENDED", value);
+        let table: [Case<'_>; 8] = [
+            (Host::ClaudeCode, Way::Rewake, &[CODE, attended("1")], false),
+            (Host::ClaudeCode, Way::Rewake, &[CODE], false),
+            (Host::ClaudeCode, Way::Rewake, &[CODE, attended("0")], true),
+            (Host::ClaudeCode, Way::Rewake, &[], true),
+            (Host::ClaudeCode, Way::Monitor, &[CODE, attended("0")], false),
+            (Host::ClaudeCode, Way::Monitor, &[("CLAUDECODE", "")], true),
+            (Host::Opencode, Way::Rewake, &[], false),
+            (Host::Codex, Way::Queue, &[attended("0")], false),
+        ];
+        for (host, way, vars, vain) in table {
+            let find =
+                |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+            assert_eq!(is_in_vain(host, way, &find), vain, "{host} {way:?} {vars:?}");
+        }
+    }
 }

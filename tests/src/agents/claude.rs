@@ -20,8 +20,18 @@ const SWITCHES: [&str; 3] = [
 ];
 
 /// What it may do without asking: everything the tests script.
-const ALLOWED: [&str; 9] =
-    ["Bash", "Edit", "Write", "Read", "NotebookEdit", "Agent", "Task", "ToolSearch", "mcp__mesh"];
+const ALLOWED: [&str; 10] = [
+    "Bash",
+    "Edit",
+    "Write",
+    "Read",
+    "NotebookEdit",
+    "Agent",
+    "Task",
+    "ToolSearch",
+    "mcp__mesh",
+    "mcp__plugin_mesh_mesh",
+];
 
 /// Claude Code at a desk, past its first start: it knows the user, trusts the project and asks nothing.
 #[derive(Debug)]

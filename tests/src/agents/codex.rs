@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mesh_mock::Model;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::claude::{edit, push_hook};
 use super::{Desk, Finished, Running, Terminal, agent};
@@ -104,12 +104,20 @@ impl<'a> Codex<'a> {
         Finished::of(command)
     }
 
+    /// As [`Self::exec`], running those hooks only that its owner trusts.
+    #[must_use]
+    pub fn cautious_exec(&self, model: &Model, prompt: &str) -> Running {
+        let mut command = self.with(model);
+        command.args(["exec", "--json", prompt]);
+        Running::start(command).without_input()
+    }
+
     /// A session without a terminal that answers one prompt and ends.
     #[must_use]
     pub fn exec(&self, model: &Model, prompt: &str, arguments: &[&str]) -> Running {
         let mut command = self.with(model);
         command.args(["exec", "--json", "--dangerously-bypass-hook-trust"]).args(arguments).arg(prompt);
-        Running::start(command)
+        Running::start(command).without_input()
     }
 
     /// A session in a terminal, ready for a prompt.
@@ -119,6 +127,29 @@ impl<'a> Codex<'a> {
         let terminal = self.desk.terminal(&command);
         terminal.until("its prompt", |screen| screen.contains("Ask Codex to do anything")).await;
         terminal
+    }
+
+    /// Trusts all hooks as they are, as their owner does with `/hooks`: what Codex writes then.
+    pub async fn trust_hooks(&self) {
+        let mut command = self.command();
+        command.arg("app-server");
+        let mut server = Running::start(command);
+        for message in [
+            json!({"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "test", "version": "0"}}}),
+            json!({"method": "initialized", "params": {}}),
+            json!({"id": 2, "method": "hooks/list", "params": {"cwds": [self.dir]}}),
+        ] {
+            server.write_line(&message.to_string()).await;
+        }
+        let listed = server.line("its hooks", |line| line["id"] == 2).await;
+        let hooks = listed["result"]["data"][0]["hooks"].as_array().expect("a list of hooks").iter();
+        let state = |hook: &Value| {
+            format!("\n[hooks.state.{}]\ntrusted_hash = {}\n", hook["key"], hook["currentHash"])
+        };
+        let trusted = hooks.map(state).collect::<String>();
+        let path = self.desk.home().join(".codex/config.toml");
+        let config = std::fs::read_to_string(&path).expect("a configuration");
+        std::fs::write(path, config + &trusted).expect("a file of the home");
     }
 
     fn with(&self, model: &Model) -> Command {

@@ -7,14 +7,15 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Terminal;
+use super::{Finished, Terminal, programs};
 use crate::{Mesh, kill, meshctl};
 
 /// The machine of one user. Dropping it ends every process that was started at it, and removes it.
 #[derive(Debug)]
 pub struct Desk {
-    dir: TempDir,
+    // Its broker ends before the files go.
     mesh: Mesh,
+    dir: TempDir,
 }
 
 impl Desk {
@@ -23,7 +24,8 @@ impl Desk {
     pub fn new() -> Self {
         // Short, because agents bind Unix sockets in their temporary directory.
         let dir = tempfile::Builder::new().prefix("desk").tempdir().expect("temporary directory");
-        let desk = Self { dir, mesh: Mesh::new() };
+        // Where every program looks for it by itself: some hosts hand no variable of the user on.
+        let desk = Self { mesh: Mesh::at(dir.path().join("home/.mesh")), dir };
         for dir in [desk.home(), desk.project(), desk.tmp()] {
             std::fs::create_dir(dir).expect("a directory");
         }
@@ -92,6 +94,20 @@ impl Desk {
         assert!(command.status().expect("git runs").success(), "git {arguments:?}");
     }
 
+    /// The branch that the project is on.
+    #[must_use]
+    pub fn branch(&self) -> String {
+        let head = std::fs::read_to_string(self.project().join(".git/HEAD")).expect("a repository");
+        head.trim_end().trim_start_matches("ref: refs/heads/").to_owned()
+    }
+
+    /// The processes of `meshctl` at this desk that are not its broker: hooks, servers, and those that wait for mail.
+    #[must_use]
+    pub fn helpers(&self) -> Vec<(u32, String)> {
+        let is_helper = |call: &str| call.contains("meshctl ") && !call.contains("meshctl serve");
+        self.processes().into_iter().filter(|(_, call)| is_helper(call)).collect()
+    }
+
     /// A second checkout of the project, on a new branch.
     #[must_use]
     pub fn worktree(&self, branch: &str) -> PathBuf {
@@ -100,12 +116,26 @@ impl Desk {
         path
     }
 
-    /// A program in the project, with an environment that holds nothing but this desk. `meshctl` is on its path.
+    /// A program in the project, with an environment that holds nothing but this desk. `meshctl` and the agents are on
+    /// its path.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(self.environment()).current_dir(self.project()).stdin(Stdio::null());
         command
+    }
+
+    /// Runs `meshctl` in the project, as the user does.
+    #[must_use]
+    pub fn meshctl(&self, arguments: &[&str]) -> Finished {
+        let mut command = self.command(meshctl());
+        command.args(arguments);
+        Finished::of(command)
+    }
+
+    /// Registers the mesh, with the arguments of `meshctl install`.
+    pub fn install(&self, arguments: &[&str]) {
+        self.meshctl(&[&["install"], arguments].concat()).ok();
     }
 
     /// Starts a command of [`Self::command`] in a terminal.
@@ -120,12 +150,12 @@ impl Desk {
     fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
         let found = std::env::var_os("PATH").unwrap_or_default();
         let own = meshctl();
-        let dirs = own.parent().map(Path::to_path_buf).into_iter().chain(std::env::split_paths(&found));
+        let dirs = own.parent().map(Path::to_path_buf).into_iter().chain([programs()]);
+        let dirs = dirs.chain(std::env::split_paths(&found));
         vec![
             ("PATH", std::env::join_paths(dirs).expect("a path")),
             ("HOME", self.home().into()),
             ("TMPDIR", self.tmp().into()),
-            ("MESH_HOME", self.mesh.path().into()),
             ("TERM", "xterm-256color".into()),
             ("LANG", "C.UTF-8".into()),
             ("SHELL", "/bin/bash".into()),

@@ -54,6 +54,12 @@ impl Running {
         Self { child, stdin, out, err }
     }
 
+    /// With its standard input closed, for an agent that would wait for the end of it.
+    pub(super) fn without_input(mut self) -> Self {
+        drop(self.stdin.take());
+        self
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -109,6 +115,9 @@ impl Running {
 
 impl Finished {
     /// Runs a command to its end at once, without input.
+    ///
+    /// # Panics
+    /// When it does not end.
     #[must_use]
     pub fn of(mut command: Command) -> Self {
         use std::process::Stdio;
@@ -117,7 +126,19 @@ impl Finished {
             (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
         let (stdout, stderr) = (out.try_clone().expect("a file"), err.try_clone().expect("a file"));
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let status = command.status().expect("the agent starts");
+        let mut child = command.spawn().expect("the agent starts");
+        let (pid, (ended, end)) = (child.id(), std::sync::mpsc::channel::<()>());
+        let watchdog = std::thread::spawn(move || {
+            let stuck = end.recv_timeout(STUCK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if stuck {
+                crate::kill(pid);
+            }
+            stuck
+        });
+        let status = child.wait();
+        drop(ended);
+        assert!(!watchdog.join().expect("it only waits"), "it did not end: {command:?}");
+        let status = status.expect("it was started");
         let read = |file: &mut std::fs::File| {
             use std::io::Seek;
             let mut text = Vec::new();

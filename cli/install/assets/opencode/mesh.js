@@ -19,18 +19,16 @@ export const MeshPlugin = async ({ client, directory }) => {
   const sessions = new Map();
 
   const run = (words, message, timeout) => {
-    const child = spawn(MESHCTL, ["hook", "opencode", ...words], { cwd: directory, stdio: "pipe" });
+    const child = spawn(MESHCTL, ["hook", "opencode", ...words], { cwd: directory, stdio: ["pipe", "pipe", "ignore"] });
     const done = new Promise((resolve) => {
       let out = "";
-      let err = "";
       const timer = timeout && setTimeout(() => child.kill(), timeout);
       child.stdout.on("data", (data) => (out += data));
-      child.stderr.on("data", (data) => (err += data));
       child.stdin.on("error", () => {});
-      child.on("error", () => resolve({ code: -1, out: "", err: "" }));
+      child.on("error", () => resolve({ code: -1, out: "" }));
       child.on("close", (code) => {
         clearTimeout(timer);
-        resolve({ code, out, err });
+        resolve({ code, out });
       });
       child.stdin.end(JSON.stringify(message));
     });
@@ -85,10 +83,10 @@ export const MeshPlugin = async ({ client, directory }) => {
     if (!known || known.parentID || known.waiting) return;
     const { child, done } = run(["wait"], message("session.idle", id));
     known.waiting = child;
-    const { code, err } = await done;
+    const { code, out } = await done;
     if (known.waiting !== child) return;
     known.waiting = undefined;
-    if (code === 2 && err.trim()) await prompt(id, err.trim());
+    if (code === 0 && out.trim()) await prompt(id, out.trim());
   };
 
   const idle = async (id) => {
