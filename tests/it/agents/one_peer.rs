@@ -198,9 +198,12 @@ async fn a_killed_session_is_gone_with_its_locks_and_all_that_waited_for_it() {
 
     kill(terminal.pid());
     let (_, cause) = owl.events.until_left(&name).await;
-    assert_eq!(cause, LeaveCause::Disconnected);
+    // By its adapter, which sees the end of its agent, or by the broker, which sees that of the adapter.
+    assert!(matches!(cause, LeaveCause::Left | LeaveCause::Disconnected), "{cause:?}");
     nobody_waits(&desk).await;
-    owl.events.until_unlocked("a.txt").await;
+    if cause == LeaveCause::Disconnected {
+        owl.events.until_unlocked("a.txt").await;
+    }
     assert_eq!(owl.locks().await, []);
 }
 
