@@ -309,6 +309,8 @@ pub struct Touch {
     pub touches: Vec<(Target, TouchKind)>,
     /// The branch the peer is on; none for the one it has told.
     pub branch: Option<String>,
+    /// The checkout that the files are in; none for the one it has told.
+    pub worktree: Option<String>,
 }
 
 /// Ask holders to make way.

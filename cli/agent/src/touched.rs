@@ -143,6 +143,7 @@ async fn report(
         let request = TouchFilesRequest {
             touches: names.iter().map(touch).collect(),
             branch: project.branch().unwrap_or_default(),
+            worktree: project.root.to_string_lossy().into_owned(),
             ..TouchFilesRequest::default()
         };
         session.touch_files(request).await?;

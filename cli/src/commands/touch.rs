@@ -47,6 +47,7 @@ pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         touches: paths.iter().map(|path| Touch { path: path.clone(), kind: kind.into() }).collect(),
         branch: branch()?,
         request_id: String::new(),
+        ..TouchFilesRequest::default()
     };
     let answer = identity::act(ctx).await?.touch_files(request).await?;
     if ctx.out.is_json() {

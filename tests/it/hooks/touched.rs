@@ -43,6 +43,7 @@ async fn tools_tell_what_they_touch() {
     assert!(did[0].edit_revision > 0 && did[0].branch == "main", "{did:?}");
     let did = activity(&ground, "src/b.rs").await;
     assert_eq!((did.len(), did[0].branch.as_str()), (1, "side"));
+    assert_eq!(did[0].worktree, ground.path("wt").to_string_lossy());
     // A directory is no file.
     seat.read("src").await;
     assert_eq!(activity(&ground, "src/").await.len(), 2);

@@ -116,6 +116,7 @@ impl State {
         now: Now,
     ) -> Result<Step, Rejection> {
         let branch = touch.branch.as_ref().unwrap_or(&caller.info.branch);
+        let worktree = touch.worktree.as_ref().unwrap_or(&caller.info.worktree);
         let time = TouchTime { revision: self.next_revision(), at: now.at, wall: now.wall };
         let mut written = Written::new();
         let mut touches = Vec::new();
@@ -124,7 +125,9 @@ impl State {
                 return Err(Rejection::invalid("touches", format!("{path} is not one file")));
             }
             let former = self.touches.get(&caller.scope, path, &caller.name);
-            let repeats = |former: &Arc<TouchRecord>| self.touches.repeats_read(former, branch, now.at);
+            let repeats = |former: &Arc<TouchRecord>| {
+                former.worktree == *worktree && self.touches.repeats_read(former, branch, now.at)
+            };
             if *kind == TouchKind::Read && former.is_some_and(repeats) {
                 continue;
             }
@@ -133,7 +136,7 @@ impl State {
                 path: path.clone(),
                 peer: caller.name.clone(),
                 branch: branch.clone(),
-                worktree: caller.info.worktree.clone(),
+                worktree: worktree.clone(),
                 read: former.and_then(|former| former.read),
                 edit: former.and_then(|former| former.edit),
             });

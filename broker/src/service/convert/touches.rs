@@ -19,6 +19,7 @@ pub(crate) fn touch_files(request: pb::TouchFilesRequest) -> Result<Touch, Rejec
     }
     at_most("touches", request.touches.len(), limits::TOUCHES)?;
     let branch = text("branch", request.branch, limits::NAME_TEXT_BYTES)?;
+    let worktree = text("worktree", request.worktree, limits::WORKTREE_BYTES)?;
     let mut seen = BTreeSet::new();
     let mut touches = Vec::with_capacity(request.touches.len());
     for touch in &request.touches {
@@ -27,7 +28,8 @@ pub(crate) fn touch_files(request: pb::TouchFilesRequest) -> Result<Touch, Rejec
             touches.push(touch);
         }
     }
-    Ok(Touch { touches, branch: (!branch.is_empty()).then_some(branch) })
+    let told = |text: String| (!text.is_empty()).then_some(text);
+    Ok(Touch { touches, branch: told(branch), worktree: told(worktree) })
 }
 
 fn kind(value: i32) -> Result<TouchKind, Rejection> {

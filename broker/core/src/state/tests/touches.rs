@@ -25,7 +25,7 @@ fn on_branch(
     touches: &[(&str, TouchKind)],
 ) -> Result<Outcome, Rejection> {
     let touches = touches.iter().map(|(path, kind)| (target(path), *kind)).collect();
-    mesh.by(who, Command::Touch(Touch { touches, branch: branch.map(str::to_owned) }))
+    mesh.by(who, Command::Touch(Touch { touches, branch: branch.map(str::to_owned), worktree: None }))
 }
 
 /// A report as its event tells it: who, on which branch, and what was done.
@@ -128,6 +128,23 @@ fn a_read_that_repeats_a_recent_one_is_no_news() {
 }
 
 #[test]
+fn a_report_names_the_checkout_that_the_files_are_in() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.events();
+    let in_checkout = |mesh: &mut Mesh, worktree: Option<&str>| {
+        let touches = vec![(target("a"), Read)];
+        let report = Touch { touches, branch: None, worktree: worktree.map(str::to_owned) };
+        mesh.by(ann, Command::Touch(report)).unwrap();
+        (record(mesh, "a", "ann").worktree, told(mesh).len())
+    };
+    assert_eq!(in_checkout(&mut mesh, Some("/other")), ("/other".to_owned(), 1));
+    assert_eq!(in_checkout(&mut mesh, Some("/other")).1, 0);
+    assert_eq!(in_checkout(&mut mesh, Some("/third")), ("/third".to_owned(), 1), "another copy of it");
+    assert_eq!(in_checkout(&mut mesh, None).1, 1);
+}
+
+#[test]
 fn a_read_after_an_edit_of_another_peer_is_news() {
     let mut mesh = Mesh::default();
     let (ann, bob) = (mesh.join("ann"), mesh.join("bob"));
@@ -207,7 +224,7 @@ fn the_oldest_touches_of_a_peer_give_way() {
     assert_eq!(about(&mesh, "f0").len(), 2, "no other peer's");
     let names: Vec<String> = (0..limits::TOUCHES).map(|at| format!("g{at}")).collect();
     let touches = names.iter().map(|name| (target(name), Edit)).collect();
-    let command = Command::Touch(Touch { touches, branch: None });
+    let command = Command::Touch(Touch { touches, branch: None, worktree: None });
     let request = Request { caller: Some(ann), ..Request::internal(command) };
     let Ok(Decision::Commit(transaction)) = mesh.state.decide(&request, Now::default()) else {
         panic!("refused")

@@ -20,6 +20,7 @@ impl Naive {
     ) -> Result<Expected, Rejection> {
         let peer = self.peers[caller].clone();
         let branch = touch.branch.clone().unwrap_or(peer.info.branch.clone());
+        let worktree = touch.worktree.clone().unwrap_or(peer.info.worktree.clone());
         if touch.touches.iter().any(|(path, _)| !world::is_file(path)) {
             return Err(Rejection::invalid("touches", ""));
         }
@@ -29,7 +30,9 @@ impl Naive {
                 |old: &&TouchRecord| old.scope == peer.scope && old.peer == peer.name && old.path == *path;
             let former = before.iter().find(own);
             *kind == TouchKind::Edit
-                || former.is_none_or(|former| !repeats_read(former, &before, &branch, now.at))
+                || former.is_none_or(|former| {
+                    former.worktree != worktree || !repeats_read(former, &before, &branch, now.at)
+                })
         });
         let news: Vec<_> = news.cloned().collect();
         if news.is_empty() {
@@ -53,7 +56,7 @@ impl Naive {
             });
             let record = &mut self.touches[at];
             record.branch = branch.clone();
-            record.worktree = peer.info.worktree.clone();
+            record.worktree = worktree.clone();
             match kind {
                 TouchKind::Read => record.read = Some(time),
                 TouchKind::Edit => record.edit = Some(time),

@@ -235,6 +235,7 @@ fn command(ask: &Ask, naive: &Naive, caller: Option<SessionId>, serial: u64) -> 
                 .map(|(at, edit)| (target(*at), if *edit { TouchKind::Edit } else { TouchKind::Read }))
                 .collect(),
             branch: branch.map(texts),
+            worktree: branch.map(|branch| format!("/{}", texts(branch))),
         }),
         Ask::Locking(what) => locking::command(what, naive, own),
     })

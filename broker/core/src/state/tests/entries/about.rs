@@ -172,7 +172,7 @@ fn who_touched_it_last_comes_first() {
     let (ann, bob, cyd) = (mesh.join("ann"), mesh.join("bob"), mesh.join("cyd"));
     let touch = |mesh: &mut Mesh, who, path: &str, kind| {
         let touches = vec![(target(path), kind)];
-        mesh.by(who, Command::Touch(Touch { touches, branch: None })).unwrap();
+        mesh.by(who, Command::Touch(Touch { touches, branch: None, worktree: None })).unwrap();
     };
     touch(&mut mesh, cyd, "src/a.rs", TouchKind::Read);
     touch(&mut mesh, bob, "src/a.rs", TouchKind::Edit);
