@@ -92,7 +92,13 @@ pub(crate) fn run(ctx: &Context, args: Args) -> Result<u8, CliError> {
     let hosts = if asked { args.hosts } else { found.iter().map(|found| found.host).collect() };
     let choice = Choice { scope, hooks: !args.no_hooks, settings: args.settings };
     let installer = Installer::new(places.clone(), ctx.mesh().home()?.path(), program, args.dry_run);
-    let outcomes: Vec<_> = hosts.into_iter().map(|host| installer.install(host, choice)).collect();
+    let elsewhere = if choice.hooks { variables_of_the_mesh() } else { vec![] };
+    let install = |host| {
+        let mut outcome = installer.install(host, choice);
+        outcome.notes.extend(split(host, &elsewhere));
+        outcome
+    };
+    let outcomes: Vec<_> = hosts.into_iter().map(install).collect();
     let answer = Answer { dry_run: args.dry_run, found, missing, hosts: &outcomes };
     if ctx.out.is_json() {
         ctx.out.json(&answer)?;
@@ -109,6 +115,26 @@ pub(crate) fn run(ctx: &Context, args: Args) -> Result<u8, CliError> {
     }
     ctx.out.text(&text)?;
     Ok(refused)
+}
+
+/// The variables set here that lead to another mesh than the usual one.
+fn variables_of_the_mesh() -> Vec<&'static str> {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["MESH_HOME", "MESH_ENDPOINT", "MESH_SCOPE"].into_iter().filter(is_set).collect()
+}
+
+/// For hosts that hand the environment to hooks but not to MCP servers: both would be on different meshes.
+fn split(host: Host, variables: &[&str]) -> Option<String> {
+    let entry = if host == Host::Codex {
+        "env = { … } of [mcp_servers.mesh]"
+    } else {
+        "\"env\": {…} of mcpServers.mesh"
+    };
+    let is_split = matches!(host, Host::Codex | Host::Gemini) && !variables.is_empty();
+    is_split.then(|| {
+        let names = variables.join(", ");
+        format!("{names} set here reaches hooks and not the MCP server: repeat it in {entry}")
+    })
 }
 
 /// Where the hosts' files are. For a project they are at the root of its checkout.

@@ -1,6 +1,6 @@
 //! What an agent session knows of files: in which state each was when it read or wrote it, and when it took its lock.
 //!
-//! One line is appended for each look, beside the record: `K 00c0ffee00c0ffee main /work/app/a.rs`. It stays on this
+//! One line is appended for each look, beside the record: `K 00c0ffee00c0ffee main …/app/a.rs`. It stays on this
 //! machine. What must hold: a state that is noted for a read is not younger than what was read.
 
 use std::ffi::OsStr;

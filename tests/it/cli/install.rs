@@ -162,6 +162,17 @@ async fn a_project_gets_files_that_suit_everybody() {
 }
 
 #[tokio::test]
+async fn a_variable_that_reaches_hooks_alone_is_told() {
+    let mesh = Mesh::new();
+    let user = User::new(&mesh);
+    for (host, told) in [("codex", true), ("gemini", true), ("cursor", false)] {
+        let output = user.run(&["install", host, "--dry-run"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains("MESH_HOME set here reaches hooks and not the MCP server"), told, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_shows_a_diff_and_changes_nothing() {
     let mesh = Mesh::new();
     let user = User::new(&mesh);
