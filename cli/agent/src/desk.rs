@@ -42,6 +42,8 @@ pub(crate) struct Desk {
     record: RefCell<Record>,
     /// The sessions that this call uses, by scope.
     sessions: RefCell<BTreeMap<String, Session>>,
+    /// Mail that this call has noted as shown: the scope, up to where before, and up to where now.
+    pub(crate) shown: RefCell<Vec<(String, u64, u64)>>,
 }
 
 impl Desk {
@@ -80,7 +82,17 @@ impl Desk {
         let (reached, made) = reached(&config);
         let client = Client::over(config, made)?;
         let (record, sessions) = (RefCell::new(record), RefCell::default());
-        Ok(Some(Self { call, client, project, kept, reached, chosen, record, sessions }))
+        Ok(Some(Self {
+            call,
+            client,
+            project,
+            kept,
+            reached,
+            chosen,
+            record,
+            sessions,
+            shown: RefCell::default(),
+        }))
     }
 
     /// The session in the scope of the project.

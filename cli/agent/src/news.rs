@@ -99,10 +99,25 @@ pub(crate) async fn mail(desk: &Desk, session: &Session) -> Result<Option<String
     let text = desk.kept.change(&scope, |member| {
         let after = member.shown.max(inbox.acknowledged_revision);
         let (text, last) = letters(&inbox, after)?;
+        desk.shown.borrow_mut().push((scope.clone(), member.shown, last));
         member.shown = last;
         Some(text)
     });
     Ok(text.await?.flatten())
+}
+
+/// Takes back what was noted as shown: the call failed, and nobody sees it. A later one shows it.
+pub(crate) async fn take_back(desk: &Desk) {
+    for (scope, before, last) in desk.shown.take() {
+        let unshown = |member: &mut Membership| {
+            if member.shown == last {
+                member.shown = before.max(member.acknowledged);
+            }
+        };
+        if let Err(error) = desk.kept.change(&scope, unshown).await {
+            tracing::warn!(%error, "mail that nobody saw counts as shown");
+        }
+    }
 }
 
 /// The messages after a revision that fit, and the last of them.

@@ -110,7 +110,11 @@ impl GitDir {
 
 /// Whether a name means one file to the broker too, and not several or none.
 fn is_target(name: &str) -> bool {
-    name.len() <= LONGEST && !name.contains(|c: char| c.is_control() || matches!(c, '*' | '?'))
+    let is_plain = !name.contains(|c: char| c.is_control() || matches!(c, '*' | '?' | '\\'));
+    let is_symbol = name.rsplit_once('#').is_some_and(|(_, symbol)| !symbol.contains('/'));
+    let is_subject = name.split('/').next().is_some_and(|first| first.contains(':'));
+    let is_several = name.contains('{') && name.contains(',');
+    name.len() <= LONGEST && is_plain && !is_symbol && !is_subject && !is_several
 }
 
 /// The nearest directory at or above a path that exists, canonical.
@@ -237,6 +241,13 @@ mod tests {
             ("a.tmp", false),
             ("keep.tmp", true),
             ("src/environment.rs", true),
+            ("src/.#lock.rs", false),
+            ("src/a#b.rs", false),
+            ("a:b", false),
+            ("src/{a,b}.rs", false),
+            ("src/a\\b", false),
+            ("src/[id].rs", true),
+            ("a#b/c.rs", true),
         ] {
             assert_eq!(app.name(&base.join("app").join(path)).is_some(), named, "{path}");
         }

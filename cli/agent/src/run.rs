@@ -22,6 +22,8 @@ const STARTS: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long after a broker has not answered it gets as much time again.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
+/// How long what a failed call leaves behind may take.
+const GIVEN_UP_WITHIN: Duration = Duration::from_millis(200);
 /// Longest payload that is read: a tool that writes a file has its contents in it.
 const PAYLOAD: u64 = 32 << 20;
 
@@ -145,6 +147,7 @@ async fn within(desk: &Desk) -> Reply {
             return if back { with_notice(reply, "mesh: the broker is back") } else { reply };
         }
         Ok(Err(problem)) if !problem.is_away() => {
+            give_up(desk).await;
             say(&problem.to_string());
             let notice =
                 format!("mesh: a hook failed, and nothing was checked ({problem}). See: meshctl doctor");
@@ -153,6 +156,7 @@ async fn within(desk: &Desk) -> Reply {
         Ok(Err(problem)) => problem.to_string(),
         Err(_) => format!("no answer within {limit:?}"),
     };
+    give_up(desk).await;
     say(&problem);
     if !desk.note_away(patient) {
         return Reply::default();
@@ -164,6 +168,26 @@ async fn within(desk: &Desk) -> Reply {
         "[mesh] the broker is away: other agents' locks and messages are not seen until it is back".to_owned()
     });
     Reply { notice: Some(notice), context, ..Reply::default() }
+}
+
+/// What must be so although the call failed: nothing that nobody sees counts as shown, and an agent whose turn is over can
+/// be woken.
+async fn give_up(desk: &Desk) {
+    if tokio::time::timeout(GIVEN_UP_WITHIN, clear(desk)).await.is_err() {
+        tracing::warn!("the record of the agent is in use");
+    }
+}
+
+async fn clear(desk: &Desk) {
+    news::take_back(desk).await;
+    if !matches!(desk.call.event, Event::Stop { .. } | Event::Interrupted) {
+        return;
+    }
+    for scope in desk.kept.scopes() {
+        if let Err(error) = desk.kept.change(&scope, |member| member.working = false).await {
+            tracing::warn!(%error, "the agent counts as working until its next turn ends");
+        }
+    }
 }
 
 fn with_notice(reply: Reply, notice: &str) -> Reply {
@@ -186,7 +210,10 @@ async fn reply(desk: &Desk) -> Result<Reply, Problem> {
         }
         Event::AfterTool(tool) => {
             let (touched, news) = tokio::join!(touched::after(desk, tool), news::told(desk));
-            touched?;
+            // News are noted as shown by now.
+            if let Err(problem) = touched {
+                say(&problem.to_string());
+            }
             news
         }
         Event::SubagentStart => turn::child_starts(desk).await,

@@ -29,7 +29,11 @@ pub(crate) async fn begins(desk: &Desk) -> Result<Reply, Problem> {
         activity(desk, &sessions, PeerActivity::Working),
         news::since_the_last_look(desk, &sessions)
     );
-    let revision = at_work?;
+    // News are noted as shown by now; that the agent works is told by its next turn, if not by this one.
+    let revision = at_work.unwrap_or_else(|problem| {
+        tracing::warn!(%problem, "that the agent works stays untold");
+        0
+    });
     for session in &sessions {
         let begin = |member: &mut Membership| {
             member.working = true;
@@ -123,7 +127,9 @@ fn holds_up(message: &Message, only_way: bool) -> bool {
 /// Reports shell edits, gives the turn's locks back, and waits for the user.
 async fn end(desk: &Desk, sessions: &[Session]) -> Result<(), Problem> {
     let [session, ..] = sessions else { return Ok(()) };
-    touched::by_shell(desk, session).await?;
+    if let Err(problem) = touched::by_shell(desk, session).await {
+        tracing::warn!(%problem, "what shell commands have changed stays untold");
+    }
     // Sub-agents in the background go on editing under the same locks.
     if !has_children(desk) {
         give_back(desk, sessions).await?;

@@ -84,9 +84,14 @@ export const MeshPlugin = async ({ client, directory }) => {
     const { child, done } = run(["wait"], message("session.idle", id));
     known.waiting = child;
     const { code, out } = await done;
-    if (known.waiting !== child) return;
+    const text = code === 0 ? out.trim() : "";
+    // Something else came first: what was taken from the mesh goes along with the next prompt.
+    if (known.waiting !== child) {
+      if (text) known.pending.push(text);
+      return;
+    }
     known.waiting = undefined;
-    if (code === 0 && out.trim()) await prompt(id, out.trim());
+    if (text) await prompt(id, text).catch(() => known.pending.push(text));
   };
 
   const idle = async (id) => {
