@@ -197,8 +197,18 @@ async fn events(desk: &Desk, session: &Session) -> Result<Option<String>, Proble
         let request = request.clone();
         async move { client.events().list_events(request).await }
     });
-    // After a gap in the history there is nothing to be told of it.
-    let Ok(answer) = answer.await else { return Ok(None) };
+    let answer = match answer.await {
+        Ok(answer) => answer,
+        // There is nothing to be told of a gap in the history; it goes on after that.
+        Err(error) => {
+            let now =
+                error.refusal().and_then(|refusal| refusal.metadata.get("current_revision")?.parse().ok());
+            if let Some(now) = now {
+                desk.kept.change(&scope, |member| member.looked = now).await?;
+            }
+            return Ok(None);
+        }
+    };
     let upto = looked(&answer);
     let lines = |after: u64| -> Vec<String> {
         let fresh = answer.batches.iter().filter(|batch| batch.revision > after && batch.actor != me);

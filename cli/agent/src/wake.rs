@@ -22,7 +22,7 @@ use std::time::Duration;
 use mesh_client::agent::{Identity, Kept, Process, Registry};
 use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{EventBatch, EventFilter, EventType, MessageSent, PeerActivity};
-use mesh_client::{Client, Config, JoinOptions, Liveness, Session, WatchItem, WatchOptions};
+use mesh_client::{Client, Config, JoinOptions, Liveness, Session, Watch, WatchItem, WatchOptions};
 use mesh_hook::{Host, Output};
 use tokio::time::Instant;
 
@@ -157,16 +157,8 @@ fn identity(host: Host, session: Option<String>, var: &dyn Fn(&str) -> Option<Os
 impl Waiter {
     /// Hands over what is due until there is nothing to wait for: the agent has ended, or this way ends with a wake.
     async fn until_the_agent_ends(&self) -> Result<Output, Problem> {
-        let mut watch = self.client.watch(WatchOptions {
-            scopes: self.kept.scopes(),
-            filter: Some(EventFilter {
-                types: [EventType::MessageSent, EventType::LockReleaseRequested, EventType::PeerUpdated]
-                    .map(Into::into)
-                    .to_vec(),
-                ..EventFilter::default()
-            }),
-            ..WatchOptions::default()
-        });
+        let mut scopes = self.kept.scopes();
+        let mut watch = self.watch(&scopes);
         let mut look = tokio::time::interval(LOOK);
         let mut renewed = Instant::now();
         let mut concerned = true;
@@ -184,9 +176,19 @@ impl Waiter {
                     // After a gap, and when the stream is there.
                     Some(Ok(WatchItem::Created)) | Some(Err(_)) => true,
                     Some(Ok(_)) => false,
-                    None => return Ok(Output::default()),
+                    None => {
+                        tokio::time::sleep(LOOK).await;
+                        watch = self.watch(&scopes);
+                        true
+                    }
                 },
                 _ = look.tick() => {
+                    // The agent may have begun to work in another project.
+                    let now = self.kept.scopes();
+                    if now != scopes {
+                        watch = self.watch(&now);
+                        scopes = now;
+                    }
                     if renewed.elapsed() > RENEW {
                         self.renew().await;
                         renewed = Instant::now();
@@ -195,6 +197,14 @@ impl Waiter {
                 }
             };
         }
+    }
+
+    fn watch(&self, scopes: &[String]) -> Watch {
+        let types = [EventType::MessageSent, EventType::LockReleaseRequested, EventType::PeerUpdated];
+        let filter = EventFilter { types: types.map(Into::into).to_vec(), ..EventFilter::default() };
+        let options =
+            WatchOptions { scopes: scopes.to_vec(), filter: Some(filter), ..WatchOptions::default() };
+        self.client.watch(options)
     }
 
     /// Whether the agent is there and has not left.
