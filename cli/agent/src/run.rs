@@ -210,11 +210,14 @@ async fn reply(desk: &Desk) -> Result<Reply, Problem> {
         }
         Event::AfterTool(tool) => {
             let (touched, news) = tokio::join!(touched::after(desk, tool), news::told(desk));
-            // News are noted as shown by now.
-            if let Err(problem) = touched {
-                say(&problem.to_string());
+            match (touched, news) {
+                // News are noted as shown by now.
+                (Err(problem), Ok(news)) => {
+                    say(&problem.to_string());
+                    Ok(news)
+                }
+                (_, news) => news,
             }
-            news
         }
         Event::SubagentStart => turn::child_starts(desk).await,
         Event::SubagentStop => turn::child_stops(desk).await,
