@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads the environment: whoever starts the broker names its paths.
 
+mod tcp;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::time::Millis;
 use thiserror::Error;
 
+pub use self::tcp::{CertificateFiles, Tcp, TcpArgs, Tls};
 use crate::store::Durability;
 use crate::writer::WriterConfig;
 
@@ -20,10 +23,9 @@ const IDLE_EXIT_SECONDS: u64 = 60;
 /// Options of a broker, as typed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Also listen on this TCP address, loopback only (127.0.0.1:7070, or port 0 for a free one). Callers need the
-    /// bearer token in the home's `token` file.
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
+    /// TCP, if at all.
+    #[command(flatten)]
+    pub tcp: TcpArgs,
 
     /// Unix socket to listen on, in place of `mesh.sock` in the home.
     #[arg(long, value_name = "PATH")]
@@ -85,6 +87,8 @@ pub struct Paths {
     pub lock: PathBuf,
     /// Bearer token for TCP, created when missing.
     pub token: PathBuf,
+    /// Directory of the broker's own certificate and key, created when asked for.
+    pub tls: PathBuf,
 }
 
 /// A broker's options, checked.
@@ -94,8 +98,8 @@ pub struct Config {
     pub paths: Paths,
     /// True when the socket is not the home's own, so that another home's broker may want it too.
     pub foreign_socket: bool,
-    /// TCP address to listen on.
-    pub listen: Option<SocketAddr>,
+    /// How it listens on TCP, if at all.
+    pub tcp: Option<Tcp>,
     /// When a change is safe.
     pub durability: Durability,
     /// How long it stays without peers and streams.
@@ -115,19 +119,23 @@ pub struct Config {
 pub enum ConfigError {
     /// TCP beyond this machine is not safe without TLS.
     #[error(
-        "{0} is not a loopback address; without TLS the broker listens on this machine only (127.0.0.1:PORT)"
+        "{0} is reached from other machines, which would see the token and all that is said; encrypt it with \
+         --tls-self-signed (or --tls-cert and --tls-key), or listen on 127.0.0.1:PORT; in a network where \
+         nobody else is, --plaintext-beyond-this-machine takes the risk"
     )]
-    NotLoopback(SocketAddr),
+    NotEncrypted(SocketAddr),
+    /// Certificates of callers are a matter of TLS.
+    #[error("--tls-client-ca needs TLS: add --tls-self-signed, or --tls-cert and --tls-key")]
+    ClientCaWithoutTls,
+    /// Not a name that a caller could reach this machine by.
+    #[error("--host {0:?} is neither a host name nor an IP address; leave out scheme and port")]
+    NotAHost(String),
 }
 
 impl Config {
     /// Checks the arguments.
     pub fn new(args: Args, mut paths: Paths, log_filter: String) -> Result<Self, ConfigError> {
-        if let Some(address) = args.listen
-            && !address.ip().is_loopback()
-        {
-            return Err(ConfigError::NotLoopback(address));
-        }
+        let tcp = Tcp::new(args.tcp)?;
         let foreign_socket = args.socket.as_ref().is_some_and(|socket| *socket != paths.socket);
         if let Some(socket) = args.socket {
             paths.socket = socket;
@@ -136,7 +144,7 @@ impl Config {
         Ok(Self {
             paths,
             foreign_socket,
-            listen: args.listen,
+            tcp,
             durability: match args.durability {
                 DurabilityLevel::Power => Durability::Power,
                 DurabilityLevel::Process => Durability::Process,

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 pub mod events;
+mod http;
 mod instance;
 pub mod leases;
 pub mod queue;
@@ -17,6 +18,7 @@ pub mod service;
 mod shutdown;
 pub mod store;
 mod telemetry;
+mod tls;
 mod transport;
 pub mod view;
 pub mod writer;

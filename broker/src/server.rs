@@ -16,11 +16,13 @@ use tonic::transport::server::Connected;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Tcp};
+use crate::http::{Checks, Hosts};
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
+use crate::tls::{self, Certificates};
 use crate::writer::{self, Started};
 use crate::{shutdown, transport};
 
@@ -31,9 +33,17 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Listeners {
     unix: UnixListener,
-    tcp: Option<TcpListener>,
+    tcp: Option<TcpSocket>,
     /// Removes the socket file when the broker no longer listens.
     socket: Socket,
+}
+
+/// Where and how a broker listens on TCP.
+#[derive(Debug)]
+struct TcpSocket {
+    listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
+    hosts: Hosts,
 }
 
 /// Serves until told to stop. Returns once everything accepted is on disk.
@@ -49,7 +59,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!(
         endpoints = ?mesh.info.endpoints, revision = mesh.view.revision().0, "serving"
     );
-    shutdown::on_signal(stop.clone())?;
+    let certificates = listeners.tcp.as_ref().and_then(|tcp| tcp.certificates.clone());
+    shutdown::on_signal(stop.clone(), certificates)?;
     if let Some(patience) = config.idle_exit {
         let (view, events, streams) = (mesh.view.clone(), mesh.events.clone(), mesh.watches.subscribe());
         tokio::spawn(shutdown::on_idle(patience, view, events, streams, stop.clone()));
@@ -76,9 +87,17 @@ async fn run(
 ) -> anyhow::Result<()> {
     let Listeners { unix, tcp, socket } = listeners;
     let mut servers = JoinSet::new();
-    servers.spawn(serve_on(Server::builder(), transport::unix(unix), routes.clone(), stop.clone()));
-    if let Some(tcp) = tcp {
-        servers.spawn(serve_on(probing(), transport::tcp(tcp), routes, stop.clone()));
+    let incoming = transport::unix(unix);
+    servers.spawn(serve_on(Server::builder(), Hosts::Any, incoming, routes.clone(), stop.clone()));
+    match tcp {
+        None => {}
+        Some(TcpSocket { listener, certificates: None, hosts }) => {
+            servers.spawn(serve_on(probing(), hosts, transport::tcp(listener), routes, stop.clone()));
+        }
+        Some(TcpSocket { listener, certificates: Some(certificates), hosts }) => {
+            let incoming = transport::tls(listener, certificates);
+            servers.spawn(serve_on(probing(), hosts, incoming, routes, stop.clone()));
+        }
     }
     tokio::select! {
         () = stop.cancelled() => {}
@@ -112,7 +131,8 @@ fn probing() -> Server {
 }
 
 async fn serve_on<Io>(
-    mut server: Server,
+    server: Server,
+    hosts: Hosts,
     incoming: impl tokio_stream::Stream<Item = std::io::Result<transport::Connection<Io>>>,
     routes: Routes,
     stop: CancellationToken,
@@ -121,6 +141,7 @@ where
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     transport::Connection<Io>: Connected,
 {
+    let mut server = server.layer(Checks::new(hosts));
     server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
 }
 
@@ -137,14 +158,42 @@ fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 async fn listen(config: &Config) -> anyhow::Result<Listeners> {
     let (socket, unix) = Socket::bind(&config.paths.socket, config.foreign_socket)?;
     unix.set_nonblocking(true)?;
-    let tcp = match config.listen {
+    let tcp = match &config.tcp {
         None => None,
-        Some(address) => {
-            let bound = TcpListener::bind(address).await;
-            Some(bound.with_context(|| format!("cannot listen on {address}; choose another --listen"))?)
-        }
+        Some(tcp) => Some(listen_on_tcp(tcp, &config.paths.tls).await?),
     };
     Ok(Listeners { unix: UnixListener::from_std(unix)?, tcp, socket })
+}
+
+async fn listen_on_tcp(tcp: &Tcp, directory: &std::path::Path) -> anyhow::Result<TcpSocket> {
+    let address = tcp.address;
+    let certificates = match &tcp.tls {
+        None => None,
+        Some(with) => {
+            let files = match &with.files {
+                Some(files) => files.clone(),
+                None => tls::prepare(directory, &tcp.hosts, address.ip())?,
+            };
+            Some(Arc::new(Certificates::load(files, with.client_ca.clone())?))
+        }
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener =
+        listener.with_context(|| format!("cannot listen on {address}; choose another --listen"))?;
+    let mut names = tcp.hosts.clone();
+    let hosts = match &certificates {
+        Some(certificates) => {
+            tracing::info!(fingerprint = certificates.fingerprint(), "TLS; clients may pin this certificate");
+            Hosts::Any
+        }
+        None if tcp.is_exposed() => {
+            tracing::warn!(%address, "not encrypted: whoever is on the way reads everything, the token first");
+            names.push(tls::own_name());
+            Hosts::Addresses(names)
+        }
+        None => Hosts::Loopback(names),
+    };
+    Ok(TcpSocket { listener, certificates, hosts })
 }
 
 fn mesh(
@@ -156,7 +205,8 @@ fn mesh(
 ) -> anyhow::Result<Mesh> {
     let mut endpoints = vec![format!("unix://{}", config.paths.socket.display())];
     if let Some(tcp) = &listeners.tcp {
-        endpoints.push(format!("http://{}", tcp.local_addr()?));
+        let scheme = if tcp.certificates.is_some() { "https" } else { "http" };
+        endpoints.push(format!("{scheme}://{}", tcp.listener.local_addr()?));
     }
     let identity = store.identity();
     let info = BrokerInfo {

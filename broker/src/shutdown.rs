@@ -1,5 +1,6 @@
 //! Why and how a broker ends: a signal, a Stop call, or nobody left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -7,10 +8,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::EventLog;
+use crate::tls::Certificates;
 use crate::view::View;
 
-/// Cancels the token on SIGTERM or SIGINT. SIGHUP is ignored: a broker outlives the terminal it was started from.
-pub(crate) fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+/// Cancels the token on SIGTERM or SIGINT. SIGHUP ends nothing, since a broker outlives the terminal it was started from:
+/// it has the TLS files read again.
+pub(crate) fn on_signal(
+    shutdown: CancellationToken,
+    certificates: Option<Arc<Certificates>>,
+) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -19,7 +25,7 @@ pub(crate) fn on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => {}
+                _ = hangup.recv() => if let Some(certificates) = &certificates { certificates.reload() },
                 () = shutdown.cancelled() => return,
             }
         }

@@ -1,18 +1,23 @@
 //! Accepted connections, as the services know them: how they came in, and whether they are still open.
 
+mod handshakes;
+
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 
+use self::handshakes::Handshakes;
 use crate::service::auth::{ConnectionInfo, Transport};
+use crate::tls::Certificates;
 
 /// How long nothing is accepted after a failure: one that lasts, such as no descriptor being free, would
 /// otherwise be met again at once, for ever.
@@ -42,6 +47,35 @@ pub(crate) fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connec
         io.set_nodelay(true)?;
         Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
     })
+}
+
+/// Connections to a TCP address that have come through a TLS handshake, with the certificate of that moment.
+pub(crate) fn tls(
+    listener: TcpListener,
+    certificates: Arc<Certificates>,
+) -> impl Stream<Item = io::Result<Connection<TlsStream<TcpStream>>>> {
+    async_stream::stream! {
+        let mut accepted = pin!(paced(TcpListenerStream::new(listener)));
+        let mut handshakes = Handshakes::new();
+        loop {
+            let came = tokio::select! {
+                accepted = accepted.next() => match accepted {
+                    Some(Ok(io)) => {
+                        // One that is closed already fails in the handshake.
+                        let _ = io.set_nodelay(true);
+                        handshakes.begin(io, certificates.current());
+                        continue;
+                    }
+                    Some(Err(error)) => Err(error),
+                    None => return,
+                },
+                io = handshakes.next() => {
+                    Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
+                }
+            };
+            yield came;
+        }
+    }
 }
 
 /// The same, with a pause after each failure to accept.

@@ -88,6 +88,16 @@ impl Home {
         self.root.join("token")
     }
 
+    /// Directory of the broker's own certificate and its key, mode 0700.
+    pub fn tls_path(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// The certificate that a broker has made for itself: what to trust on this machine.
+    pub fn certificate_path(&self) -> PathBuf {
+        self.tls_path().join("cert.pem")
+    }
+
     /// What an auto-started broker writes to stderr.
     pub fn log_path(&self) -> PathBuf {
         self.root.join("broker.log")

@@ -8,11 +8,12 @@ use crate::error::CliError;
 /// Run a broker in the foreground
 ///
 /// There is no need to: the first command that finds none starts one. Run it by hand to keep it, to watch its
-/// log, or to let containers and programs on this machine reach it over TCP.
+/// log, or to let containers, programs and other machines reach it over TCP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl serve
-  meshctl serve --listen 127.0.0.1:7070")]
+  meshctl serve --listen 127.0.0.1:7070
+  meshctl serve --listen 0.0.0.0:7070 --tls-self-signed --host broker.example")]
 #[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -27,6 +28,7 @@ pub(crate) fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         socket: home.socket_path(),
         lock: home.broker_lock_path(),
         token: home.token_path(),
+        tls: home.tls_path(),
     };
     let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let filter = filter.unwrap_or_else(|| log_filter(ctx.verbose()).to_owned());
