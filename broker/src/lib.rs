@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 pub mod events;
+pub mod ids;
 mod instance;
 pub mod leases;
 pub mod queue;
