@@ -6,13 +6,14 @@
 //! store when the ring has moved on.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::record::LogRecord;
 use mesh_core::revision::Revision;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::records;
 use crate::store::{Store, StoreError};
@@ -46,7 +47,7 @@ pub enum ReadError {
 #[derive(Clone, Debug)]
 pub struct EventLog {
     ring: Arc<RwLock<Ring>>,
-    head: watch::Receiver<Revision>,
+    head: Arc<Head>,
     store: Arc<dyn Store>,
 }
 
@@ -54,7 +55,15 @@ pub struct EventLog {
 #[derive(Debug)]
 pub struct Publisher {
     ring: Arc<RwLock<Ring>>,
-    head: watch::Sender<Revision>,
+    head: Arc<Head>,
+}
+
+/// How far the log goes. Who waits for more is woken in the order of waiting.
+#[derive(Debug)]
+struct Head {
+    revision: AtomicU64,
+    closed: AtomicBool,
+    moved: Notify,
 }
 
 #[derive(Debug)]
@@ -88,8 +97,10 @@ pub fn open(
     let mut ring = Ring { recent, bytes, capacity, oldest };
     ring.shrink();
     let ring = Arc::new(RwLock::new(ring));
-    let (sender, receiver) = watch::channel(head);
-    (EventLog { ring: ring.clone(), head: receiver, store }, Publisher { ring, head: sender })
+    let head =
+        Head { revision: AtomicU64::new(head.0), closed: AtomicBool::new(false), moved: Notify::new() };
+    let head = Arc::new(head);
+    (EventLog { ring: ring.clone(), head: head.clone(), store }, Publisher { ring, head })
 }
 
 impl Publisher {
@@ -105,7 +116,8 @@ impl Publisher {
         // The slot of each new transaction was that of an old one.
         ring.oldest = ring.oldest.max(Revision((head.0 + 1).saturating_sub(HISTORY_SLOTS)));
         drop(ring);
-        self.head.send_replace(head);
+        self.head.revision.store(head.0, Ordering::Release);
+        self.head.moved.notify_waiters();
     }
 
     /// History before this revision is gone.
@@ -115,6 +127,13 @@ impl Publisher {
         while ring.recent.front().is_some_and(|log| log.revision < oldest) {
             ring.drop_oldest();
         }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.head.closed.store(true, Ordering::Release);
+        self.head.moved.notify_waiters();
     }
 }
 
@@ -137,7 +156,7 @@ impl EventLog {
     /// The newest revision.
     #[must_use]
     pub fn head(&self) -> Revision {
-        *self.head.borrow()
+        Revision(self.head.revision.load(Ordering::Acquire))
     }
 
     /// The oldest revision kept; one past the newest when none is.
@@ -148,8 +167,18 @@ impl EventLog {
 
     /// Waits until everything up to this revision can be read. Cancel safe.
     pub async fn reached(&self, revision: Revision) -> Result<(), ReadError> {
-        let mut head = self.head.clone();
-        head.wait_for(|head| *head >= revision).await.map(|_| ()).map_err(|_| ReadError::Closed)
+        loop {
+            // Listening before looking, so that nothing comes between.
+            let mut moved = std::pin::pin!(self.head.moved.notified());
+            moved.as_mut().enable();
+            if self.head() >= revision {
+                return Ok(());
+            }
+            if self.head.closed.load(Ordering::Acquire) {
+                return Err(ReadError::Closed);
+            }
+            moved.await;
+        }
     }
 
     /// One transaction; none when it is not kept any more, or not there yet.
@@ -166,9 +195,7 @@ impl EventLog {
                 return Ok(ring.recent.get(at).cloned());
             }
         }
-        let store = self.store.clone();
-        let read = move || read_slots(store.as_ref(), revision, revision);
-        let found = tokio::task::spawn_blocking(read).await.map_err(|_| ReadError::Closed)??;
+        let found = self.read_store(revision, revision).await?;
         Ok(found.into_iter().next())
     }
 
@@ -205,14 +232,24 @@ impl EventLog {
             }
         }
         let to = Revision(head.0.min(from.0 + CHUNK - 1));
-        let store = self.store.clone();
-        let found = tokio::task::spawn_blocking(move || read_slots(store.as_ref(), from, to)).await;
-        let found = found.map_err(|_| ReadError::Closed)??;
+        let found = self.read_store(from, to).await?;
         // The writer may have taken slots over while they were read, and not have said so yet.
         if found.first().is_none_or(|log| log.revision != from) {
             return Err(ReadError::Compacted { oldest: self.oldest().max(from.next()), head });
         }
         Ok(found)
+    }
+}
+
+impl EventLog {
+    /// Reads slots on a thread of their own, if the store may be waited for.
+    async fn read_store(&self, from: Revision, to: Revision) -> Result<Vec<Arc<LogRecord>>, ReadError> {
+        if !self.store.reads_wait() {
+            return Ok(read_slots(self.store.as_ref(), from, to)?);
+        }
+        let store = self.store.clone();
+        let read = move || read_slots(store.as_ref(), from, to);
+        Ok(tokio::task::spawn_blocking(read).await.map_err(|_| ReadError::Closed)??)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod events;
 mod http;
+pub mod ids;
 mod instance;
 pub mod leases;
 pub mod queue;

@@ -1,7 +1,7 @@
 //! The one way to the writer: a bounded queue.
 
-use std::sync::Weak;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 
 use mesh_core::Rejection;
 use mesh_core::command::Request;
@@ -10,7 +10,7 @@ use mesh_core::outcome::Outcome;
 use mesh_core::revision::Revision;
 use mesh_core::time::Timestamp;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// How many requests may wait for the disk.
 const CAPACITY: usize = 8_192;
@@ -61,13 +61,24 @@ pub enum CallError {
 
 /// The callers' end.
 #[derive(Clone, Debug)]
-pub struct Handle(SyncSender<Input>);
+pub struct Handle {
+    inputs: SyncSender<Input>,
+    /// Rung with each input, for a writer that has no thread to wait in.
+    bell: Option<Arc<Notify>>,
+}
 
 /// A queue and its two ends.
 #[must_use]
 pub fn queue() -> (Handle, Receiver<Input>) {
     let (sender, receiver) = sync_channel(CAPACITY);
-    (Handle(sender), receiver)
+    (Handle { inputs: sender, bell: None }, receiver)
+}
+
+/// As [`queue`], with a bell that rings whenever there is something to take.
+#[must_use]
+pub fn queue_with_bell(bell: Arc<Notify>) -> (Handle, Receiver<Input>) {
+    let (handle, receiver) = queue();
+    (Handle { bell: Some(bell), ..handle }, receiver)
 }
 
 impl Handle {
@@ -88,13 +99,22 @@ impl Handle {
     /// Ends the writer once it has done what is queued. Waits for room, so call it from a blocking thread.
     pub fn stop(&self) {
         // A writer that is gone already needs no telling.
-        let _ = self.0.send(Input::Stop);
+        let _ = self.inputs.send(Input::Stop);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
     }
 
     fn send(&self, input: Input) -> Result<(), CallError> {
-        self.0.try_send(input).map_err(|error| match error {
+        let sent = self.inputs.try_send(input).map_err(|error| match error {
             TrySendError::Full(_) => CallError::Overloaded,
             TrySendError::Disconnected(_) => CallError::Draining,
-        })
+        });
+        self.ring();
+        sent
     }
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::{Config, Tcp};
 use crate::http::{Checks, Hosts};
+use crate::ids::Ids;
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
@@ -225,7 +226,8 @@ fn mesh(
         view: started.view.clone(),
         events: started.events.clone(),
         leases: started.leases.clone(),
-        clock: started.clock,
+        clock: started.clock.clone(),
+        ids: Ids::default(),
         tokens: SessionTokens::new(&identity.secret),
         info: Arc::new(info),
         shutdown: stop,

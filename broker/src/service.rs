@@ -59,6 +59,7 @@ pub use self::waits::Waits;
 pub use self::wakes::Wakes;
 use crate::clock::Clock;
 use crate::events::EventLog;
+use crate::ids::Ids;
 use crate::leases::Leases;
 use crate::queue::{Handle, Reply};
 use crate::store::Store;
@@ -80,6 +81,8 @@ pub struct Mesh {
     pub leases: Leases,
     /// Mesh time and wall time.
     pub clock: Clock,
+    /// Fresh ids.
+    pub ids: Ids,
     /// Issues session tokens.
     pub tokens: SessionTokens,
     /// Facts about this broker.

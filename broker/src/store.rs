@@ -70,6 +70,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// history goes no further than the revision the writer has published.
     fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
 
+    /// Whether reading may wait for a device. Then readers on an async thread read elsewhere.
+    fn reads_wait(&self) -> bool {
+        true
+    }
+
     /// How many physical operations `batch` would cost on top of what is stored: for each key as many as
     /// the longer of the new and the stored value has chunks, since surplus chunks are removed with it.
     ///

@@ -31,7 +31,7 @@ use mesh_core::time::{Millis, Timestamp};
 use tokio::sync::oneshot;
 
 use self::history::History;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::events::{EventLog, Publisher};
 use crate::leases::Leases;
 use crate::queue::{self, CallError, Connection, Handle, Input, Reply};
@@ -85,7 +85,7 @@ pub struct Started {
 /// Recovers the state from the store and starts the writer on a thread of its own.
 pub fn start(config: WriterConfig, store: Arc<dyn Store>) -> Result<Started, StoreError> {
     let (handle, inputs) = queue::queue();
-    let (mut writer, seen) = Writer::recover(config, store, &handle)?;
+    let (mut writer, seen) = Writer::recover(config, store, Time::Machine, &handle)?;
     let Seen { view, events, leases, clock } = seen;
     let run = move || writer.run(&inputs);
     let thread = std::thread::Builder::new().name("writer".into()).spawn(run).map_err(|source| {
@@ -97,10 +97,14 @@ pub fn start(config: WriterConfig, store: Arc<dyn Store>) -> Result<Started, Sto
 /// What the rest of the broker sees of a writer.
 #[derive(Debug)]
 pub struct Seen {
-    view: View,
-    events: EventLog,
-    leases: Leases,
-    clock: Clock,
+    /// What readers see.
+    pub view: View,
+    /// What subscribers see.
+    pub events: EventLog,
+    /// Signs of life.
+    pub leases: Leases,
+    /// Mesh time.
+    pub clock: Clock,
 }
 
 /// The owner of the state.
@@ -135,15 +139,17 @@ struct Pending {
 type Answer = (oneshot::Sender<Result<Reply, CallError>>, Result<Reply, CallError>);
 
 impl Writer {
-    /// Rebuilds everything from the store.
-    fn recover(
+    /// Rebuilds everything from the store. Whoever has a writer without a thread makes it work step by step:
+    /// [`Self::gather`], [`Self::commit`], [`Self::trim`].
+    pub fn recover(
         config: WriterConfig,
         store: Arc<dyn Store>,
+        time: Time,
         handle: &Handle,
     ) -> Result<(Self, Seen), StoreError> {
         let recovered = recovery::recover(store.as_ref(), config.ring)?;
-        let clock = Clock::starting_at(recovered.at);
-        let leases = Leases::new(clock, handle.clone());
+        let clock = Clock::of(time, recovered.at);
+        let leases = Leases::new(clock.clone(), handle.clone());
         for session in recovered.state.peers.sessions() {
             leases.begin(session.id);
         }
@@ -155,7 +161,7 @@ impl Writer {
         let writer = Self {
             config,
             store,
-            clock,
+            clock: clock.clone(),
             state: recovered.state,
             idempotency: recovered.idempotency,
             view: view.clone(),
@@ -177,16 +183,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            let mut stop = false;
-            // Bounded, so that the commit and its answers come even if inputs never cease.
-            for input in first.into_iter().chain(inputs.try_iter()).take(INPUTS_PER_TURN) {
-                stop |= matches!(input, Input::Stop);
-                self.take(input)?;
-                if stop {
-                    break;
-                }
-            }
-            self.expire()?;
+            let stop = self.gather(first, inputs)?;
             self.commit()?;
             if stop {
                 return Ok(());
@@ -195,12 +192,31 @@ impl Writer {
         }
     }
 
+    /// Decides what waits in the queue, after `first`, and ends what is due. True when it was told to stop.
+    pub fn gather(&mut self, first: Option<Input>, inputs: &Receiver<Input>) -> Result<bool, StoreError> {
+        let mut stop = false;
+        // Bounded, so that the commit and its answers come even if inputs never cease.
+        for input in first.into_iter().chain(inputs.try_iter()).take(INPUTS_PER_TURN) {
+            stop |= matches!(input, Input::Stop);
+            self.take(input)?;
+            if stop {
+                break;
+            }
+        }
+        self.expire()?;
+        Ok(stop)
+    }
+
+    /// When there is something to do without an input.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let grace = self.graces.first_key_value().map(|((until, _), _)| *until);
+        [self.state.next_deadline(), grace, self.trim_deadline()].into_iter().flatten().min()
+    }
+
     /// Waits for an input, at most until something is due.
     fn wait(&self, inputs: &Receiver<Input>) -> Result<Input, RecvTimeoutError> {
-        let grace = self.graces.first_key_value().map(|((until, _), _)| *until);
-        let trim = self.trim_deadline();
-        let deadline = [self.state.next_deadline(), grace, trim].into_iter().flatten().min();
-        match deadline {
+        match self.next_deadline() {
             // A timestamp counts whole milliseconds; half a one more and the thing is due on waking.
             Some(at) => {
                 let span = Duration::from_millis(at.since(self.clock.at()).0) + Duration::from_micros(500);
@@ -274,7 +290,7 @@ impl Writer {
     }
 
     /// Makes what is pending durable, then visible, then answers.
-    fn commit(&mut self) -> Result<(), StoreError> {
+    pub fn commit(&mut self) -> Result<(), StoreError> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.transactions.is_empty() {
             self.store.commit(&pending.batch)?;

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
-use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::connection::{Credentials, Link};
@@ -21,7 +19,8 @@ use crate::proto::message_service_client::MessageServiceClient;
 use crate::proto::path_service_client::PathServiceClient;
 use crate::proto::peer_service_client::PeerServiceClient;
 use crate::proto::state_service_client::StateServiceClient;
-use crate::{ClientError, Config, Token, Watch, WatchOptions};
+use crate::way::{Lane, Way};
+use crate::{Chance, ClientError, Config, Token, Watch, WatchOptions};
 
 /// How long after its beginning a call may be repeated.
 const RETRY_BUDGET: Duration = Duration::from_secs(10);
@@ -33,22 +32,23 @@ const LONGEST_DELAY: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 16 << 20;
 
 /// The channel that the generated clients run on: adds the credentials to every request.
-pub type Transport = InterceptedService<Channel, Credentials>;
+pub type Transport = InterceptedService<Way, Credentials>;
 
 /// A connection to a mesh. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     link: Arc<Link>,
-    channel: Channel,
+    way: Way,
     credentials: Credentials,
     endpoint: Arc<str>,
+    chance: Chance,
 }
 
 macro_rules! services {
     ($($(#[$doc:meta])* $name:ident: $service:ident;)*) => {
         $($(#[$doc])*
         pub fn $name(&self) -> $service<Transport> {
-            $service::with_interceptor(self.channel.clone(), self.credentials.clone())
+            $service::with_interceptor(self.way.clone(), self.credentials.clone())
                 .max_decoding_message_size(MAX_ANSWER)
         })*
     };
@@ -65,7 +65,16 @@ impl Client {
         let credentials = Credentials::new(config.token.as_ref())?;
         let endpoint = config.endpoint_name().into();
         let link = Link::new(config, made);
-        Ok(Self { channel: link.channel()?, link, credentials, endpoint })
+        let way = Way::connection(link.channel()?);
+        Ok(Self { way, link, credentials, endpoint, chance: Chance::default() })
+    }
+
+    /// As [`Client::new`], over a way of its own to the broker, which counts as there, and with its own randomness.
+    pub fn through(config: Config, lane: Lane, chance: Chance) -> Result<Self, ClientError> {
+        let credentials = Credentials::new(config.token.as_ref())?;
+        let endpoint = config.endpoint_name().into();
+        let link = Link::established(config);
+        Ok(Self { way: Way::lane(lane), link, credentials, endpoint, chance })
     }
 
     /// The configuration it was made with.
@@ -126,7 +135,7 @@ impl Client {
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
         let give_up = Instant::now() + wait + RETRY_BUDGET;
-        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY, &self.chance);
         loop {
             let Ok(answer) = tokio::time::timeout(wait + ANSWER_WITHIN, call(self.clone())).await else {
                 return Err(ClientError::unreachable(&self.endpoint, "no answer in time"));
@@ -149,6 +158,15 @@ impl Client {
     /// Decodes the status of a call made with a generated client.
     pub fn decode(&self, status: &Status) -> ClientError {
         ClientError::from_status(status, &self.endpoint)
+    }
+
+    /// As [`request_id`], from this client's randomness.
+    pub(crate) fn request_id(&self) -> String {
+        self.chance.request_id()
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.chance
     }
 
     pub(crate) fn worth_waiting(&self) -> bool {
@@ -174,5 +192,5 @@ impl Client {
 
 /// A fresh `request_id`: the same for every try of one logical call.
 pub fn request_id() -> String {
-    Uuid::now_v7().to_string()
+    Chance::default().request_id()
 }

@@ -40,6 +40,11 @@ impl Link {
         Arc::new(Self { config, established: AtomicBool::new(false), made: Mutex::new(made) })
     }
 
+    /// For a client that brings its own way to the broker.
+    pub(crate) fn established(config: Config) -> Arc<Self> {
+        Arc::new(Self { config, established: AtomicBool::new(true), made: Mutex::new(None) })
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }

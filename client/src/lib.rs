@@ -20,6 +20,7 @@
 
 pub mod agent;
 mod backoff;
+mod chance;
 mod client;
 mod config;
 mod connection;
@@ -31,8 +32,10 @@ pub mod scope;
 mod session;
 mod token;
 mod watch;
+mod way;
 pub mod worktree;
 
+pub use chance::Chance;
 pub use client::{Client, Transport, request_id};
 pub use config::{Autostart, Config, Endpoint};
 pub use error::{ClientError, FieldViolation, Refusal};
@@ -43,3 +46,4 @@ pub use proto::ErrorReason;
 pub use session::{Acquired, JoinOptions, Liveness, SavedSession, Session, SessionEvents, SessionNews};
 pub use token::Token;
 pub use watch::{Cursor, Watch, WatchItem, WatchOptions};
+pub use way::{Lane, Way, WayError};

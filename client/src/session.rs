@@ -27,7 +27,7 @@ pub use self::news::{SessionEvents, SessionNews};
 use crate::agent::{Kept, Record};
 use crate::proto::{ErrorReason, JoinRequest, JoinResponse, Peer, PeerInfo};
 use crate::watch::Cursor;
-use crate::{Client, ClientError, Token, Watch, WatchOptions, request_id};
+use crate::{Client, ClientError, Token, Watch, WatchOptions};
 
 /// The lease that the broker gives when none is asked for.
 const DEFAULT_LEASE: Duration = Duration::from_secs(60);
@@ -115,7 +115,7 @@ struct Current {
 impl Session {
     /// Begins a session.
     pub async fn join(client: &Client, options: JoinOptions) -> Result<Self, ClientError> {
-        let request = options.request();
+        let request = options.request(client);
         let answer = client
             .call(|client| {
                 let request = request.clone();
@@ -347,14 +347,14 @@ fn was_replaced(error: &ClientError) -> bool {
 }
 
 impl JoinOptions {
-    fn request(&self) -> JoinRequest {
+    fn request(&self, client: &Client) -> JoinRequest {
         JoinRequest {
             scope: self.scope.clone(),
             name: self.name.clone().unwrap_or_default(),
             resume_key: self.resume_key.clone().unwrap_or_default(),
             info: Some(self.info.clone()),
             lease_ttl: self.lease_ttl.and_then(|ttl| ttl.try_into().ok()),
-            request_id: request_id(),
+            request_id: client.request_id(),
         }
     }
 }

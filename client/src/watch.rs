@@ -159,7 +159,6 @@ impl Reader {
     fn new(client: Client, options: WatchOptions) -> Self {
         let progress = options.progress_interval;
         Self {
-            client,
             position: Position::new(&options),
             request: WatchRequest {
                 scopes: options.scopes,
@@ -171,7 +170,8 @@ impl Reader {
             },
             stream: None,
             silence: (progress.unwrap_or(DEFAULT_PROGRESS) * 3).max(Duration::from_secs(5)),
-            backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY),
+            backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY, client.chance()),
+            client,
             delay: None,
             opened: false,
             reported: false,

@@ -140,6 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::Ids;
 
     const BOUNDS: (Millis, Millis) = (Millis(1_000), Millis(2_000));
 
@@ -204,7 +205,7 @@ mod tests {
                 info: Some(info.clone()),
                 lease_ttl: time,
                 ..Default::default()
-            });
+            }, &Ids::default());
             let update_mask = Some(prost_types::FieldMask { paths: texts.clone() });
             let _ = peers::update(pb::UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() });
             let _ = messages::send(pb::SendRequest {
@@ -214,7 +215,7 @@ mod tests {
                 reply_to: text.clone(),
                 intent: number,
                 ..Default::default()
-            });
+            }, &Ids::default());
             let _ = entries::filter(pb::ListEntriesRequest {
                 path: text.clone(),
                 tags: texts.clone(),

@@ -51,7 +51,7 @@ impl PeerService for Mesh {
 async fn join(mesh: &Mesh, mut request: pb::JoinRequest) -> Result<pb::JoinResponse, Refusal> {
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Join", &id, &request)?;
-    let command = Command::Join(convert::join(request)?);
+    let command = Command::Join(convert::join(request, &mesh.ids)?);
     let reply = mesh.submit(None, key, command).await?;
     let Outcome::Joined { peer, resumed, unread } = reply.outcome else { return Err(misfit("Join")) };
     // A repeat gets the first answer, and with it the token of the first answer's session.

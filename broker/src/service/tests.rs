@@ -42,6 +42,7 @@ use uuid::Uuid;
 
 use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
 use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount, router as routes};
+use crate::ids::Ids;
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
 use crate::writer::{self, WriterConfig};
 
@@ -124,6 +125,7 @@ impl Broker {
             events: started.events,
             leases: started.leases,
             clock: started.clock,
+            ids: Ids::default(),
             tokens: SessionTokens::new(&store.identity().secret),
             info: Arc::new(info),
             shutdown: CancellationToken::new(),

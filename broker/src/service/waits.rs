@@ -186,7 +186,7 @@ mod tests {
     async fn whoever_waits_gives_signs_of_life() {
         let (writer, _inputs) = queue::queue();
         let clock = Clock::starting_at(Timestamp::default());
-        let leases = Leases::new(clock, writer);
+        let leases = Leases::new(clock.clone(), writer);
         let session = SessionId(Uuid::from_u128(1));
         leases.begin(session);
         let every = Duration::from_secs(20);

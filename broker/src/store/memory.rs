@@ -150,6 +150,10 @@ impl Store for MemoryStore {
         Ok(self.image()?.records.get(key).cloned())
     }
 
+    fn reads_wait(&self) -> bool {
+        false
+    }
+
     fn cost(&self, batch: &Batch) -> usize {
         self.disk.image().cost(batch)
     }

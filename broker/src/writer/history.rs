@@ -55,7 +55,7 @@ impl Writer {
     }
 
     /// Deletes a chunk of the history that is past retention.
-    pub(super) fn trim(&mut self) -> Result<(), StoreError> {
+    pub fn trim(&mut self) -> Result<(), StoreError> {
         let now = self.clock.at();
         if self.trim_deadline().is_none_or(|at| at > now) {
             return Ok(());

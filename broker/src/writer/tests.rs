@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Seen, Writer, WriterConfig};
+use crate::clock::Time;
 use crate::queue::{self, CallError, Input, Reply};
 use crate::store::{Batch, Identity, Key, MemoryDisk, MemoryStore, Secret, Store, StoreError, Visitor};
 
@@ -52,7 +53,7 @@ impl Bench {
         disk.crash();
         let store = Arc::new(Ledger { inner: open(&disk), costs: Mutex::default() });
         let (handle, inputs) = queue::queue();
-        let (writer, seen) = Writer::recover(config.clone(), store.clone(), &handle).unwrap();
+        let (writer, seen) = Writer::recover(config.clone(), store.clone(), Time::Machine, &handle).unwrap();
         Self { disk, config, store, writer, seen, inputs, serial: 0 }
     }
 

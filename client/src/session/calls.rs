@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Session;
+use crate::ClientError;
 use crate::proto::{
     AcknowledgeMessagesRequest, AcknowledgeMessagesResponse, AcquireLocksRequest, AnswerReleaseRequest,
     AnswerReleaseResponse, CheckFenceRequest, CheckFenceResponse, DeleteRequest, DeleteResponse,
@@ -22,7 +23,6 @@ use crate::proto::{
     SetPolicyRequest, SetPolicyResponse, TouchFilesRequest, TouchFilesResponse, TransactRequest,
     TransactResponse, UpdatePeerRequest,
 };
-use crate::{ClientError, request_id};
 
 /// The verdict on a set of locks.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ macro_rules! change {
     ($session:expr, $service:ident.$method:ident($request:expr), waiting $wait:expr) => {{
         let mut request = $request;
         if request.request_id.is_empty() {
-            request.request_id = request_id();
+            request.request_id = $session.shared.client.request_id();
         }
         call!($session, $service.$method(request), waiting $wait)
     }};
@@ -274,7 +274,7 @@ impl Session {
         if let Some(keeper) = &self.keeper {
             keeper.abort();
         }
-        let request = LeaveRequest { request_id: request_id() };
+        let request = LeaveRequest { request_id: self.shared.client.request_id() };
         let left = current.client.call(|client| {
             let request = request.clone();
             async move { client.peers().leave(request).await }

@@ -17,7 +17,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// Holds the event stream of the session's scope open and passes on what comes.
 pub(super) async fn attend(shared: Arc<Shared>) {
     let mut cursor = shared.current().cursor.clone();
-    let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+    let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY, shared.client.chance());
     loop {
         let current = shared.current();
         let options = WatchOptions {

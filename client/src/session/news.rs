@@ -116,6 +116,7 @@ impl Feed {
         let sender = reader.borrow_and_update().clone();
         let Some(sender) = sender else { return };
         tokio::select! {
+            biased;
             sent = sender.send(news) => {
                 if sent.is_err() {
                     self.reader.send_if_modified(|reader| {

@@ -57,8 +57,11 @@ impl Shared {
             info = self.as_last_told(&current.peer, info).await;
             carry_over(&mut info, kept, guard, &current.peer.scope);
         }
-        let mut request =
-            JoinRequest { name: current.peer.name.clone(), info: Some(info), ..self.options.request() };
+        let mut request = JoinRequest {
+            name: current.peer.name.clone(),
+            info: Some(info),
+            ..self.options.request(&self.client)
+        };
         if let Some((kept, guard)) = &guard
             && let Some(membership) = kept.of(&guard.record, &current.peer.scope)
             && Duration::from_secs(membership.lease_seconds) > self.options.lease_ttl.unwrap_or_default()

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Acquired, Session};
+use crate::ClientError;
 use crate::proto::{AcquireLocksRequest, AskRequest, AskResponse, WaitRequest, WaitResponse};
-use crate::{ClientError, request_id};
 
 /// Longest wait that the broker takes; a longer one is made of several.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -33,7 +33,7 @@ impl Session {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = left.min(LONGEST);
             request.wait = (!wait.is_zero()).then_some(wait).and_then(|wait| wait.try_into().ok());
-            request.request_id = request_id();
+            request.request_id = self.shared.client.request_id();
             let begun = Instant::now();
             let asked = self.acquire(request.clone());
             let verdict = if wait.is_zero() {
@@ -59,7 +59,7 @@ impl Session {
     pub async fn ask(&self, mut request: AskRequest) -> Result<AskResponse, ClientError> {
         let message = request.message.get_or_insert_default();
         if message.request_id.is_empty() {
-            message.request_id = request_id();
+            message.request_id = self.shared.client.request_id();
         }
         let patience = Patience::of(request.wait);
         self.shared

@@ -12,13 +12,13 @@ use mesh_core::revision::Revision;
 use mesh_core::target::{Target, mentions};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
-use uuid::Uuid;
 
 use super::peers::activity_to_wire;
 use super::{at_most, in_field, paths, targets, text, timestamp, unless_empty};
+use crate::ids::Ids;
 
 /// What a Send asks, with a fresh id.
-pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
+pub(crate) fn send(request: pb::SendRequest, ids: &Ids) -> Result<Send, Rejection> {
     if request.body.is_empty() || request.body.len() > limits::BODY_BYTES {
         let problem = format!("must be 1 to {} bytes, and is {}", limits::BODY_BYTES, request.body.len());
         return Err(Rejection::invalid("body", problem));
@@ -26,7 +26,7 @@ pub(crate) fn send(request: pb::SendRequest) -> Result<Send, Rejection> {
     let named = targets("paths", &request.paths, limits::MENTIONS)?;
     Ok(Send {
         id: unless_empty(&request.message_id, |id| MessageId::parse("message_id", id))?
-            .unwrap_or_else(|| MessageId(Uuid::now_v7())),
+            .unwrap_or_else(|| ids.message()),
         to: recipients(&request.to, request.broadcast, &request.topic)?,
         reply_to: unless_empty(&request.reply_to, |id| MessageId::parse("reply_to", id))?,
         intent: intent(request.intent)?,

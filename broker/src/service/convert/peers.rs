@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use mesh_core::Rejection;
 use mesh_core::command::{Join, Update};
 use mesh_core::event::PeerField;
-use mesh_core::id::{PeerName, ResumeKey, ScopeId, SessionId};
+use mesh_core::id::{PeerName, ResumeKey, ScopeId};
 use mesh_core::limits;
 use mesh_core::record::{Activity, ChildAgent, PeerInfo, PeerRecord};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
-use uuid::Uuid;
 
 use super::{at_most, duration, paths, span, targets, text, timestamp, unless_empty};
+use crate::ids::Ids;
 
 /// The names of the fields of `PeerInfo`, as an update mask spells them.
 const INFO_FIELDS: [&str; 12] = [
@@ -31,7 +31,7 @@ const INFO_FIELDS: [&str; 12] = [
 ];
 
 /// What a Join asks, with fresh ids.
-pub(crate) fn join(request: pb::JoinRequest) -> Result<Join, Rejection> {
+pub(crate) fn join(request: pb::JoinRequest, ids: &Ids) -> Result<Join, Rejection> {
     let ttl = span("lease_ttl", request.lease_ttl, limits::LEASE_TTL)?;
     Ok(Join {
         scope: ScopeId::parse(&request.scope)?,
@@ -39,8 +39,8 @@ pub(crate) fn join(request: pb::JoinRequest) -> Result<Join, Rejection> {
         resume_key: unless_empty(&request.resume_key, ResumeKey::parse)?,
         info: info(request.info.unwrap_or_default())?,
         ttl: ttl.unwrap_or(limits::LEASE_TTL_DEFAULT),
-        session: SessionId(Uuid::new_v4()),
-        name_seed: Uuid::new_v4().as_u64_pair().0,
+        session: ids.session(),
+        name_seed: ids.name_seed(),
     })
 }
 

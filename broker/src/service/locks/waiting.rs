@@ -202,7 +202,7 @@ async fn give_back(mesh: &Mesh, session: SessionId, command: Command) {
 impl Mesh {
     /// Holds the places in the queue that an earlier broker has left for callers who repeat their requests; those that
     /// nobody claims are given up.
-    pub(crate) fn keep_places(&self) {
+    pub fn keep_places(&self) {
         let claims: Vec<Claim> = {
             let state = self.view.read();
             let waiters = state.heads(None).flat_map(|head| state.locks.waiters(&head.scope));
@@ -211,6 +211,7 @@ impl Mesh {
         let mesh = self.clone();
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = mesh.shutdown.cancelled() => {}
                 () = sleep(COME_BACK) => {}
             }

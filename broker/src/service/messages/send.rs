@@ -26,7 +26,7 @@ pub(super) async fn send(
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Send", &id, &request)?;
-    let command = Command::Send(convert::send(request)?);
+    let command = Command::Send(convert::send(request, &mesh.ids)?);
     let reply = mesh.submit(Some(session), key, command).await?;
     let (answer, _) = sent(mesh, reply, "Send")?;
     Ok(answer)
@@ -61,7 +61,7 @@ pub(super) async fn ask(
     // How long to wait is no part of what is asked: a repeat goes on waiting, for as long as it likes.
     let key = request_key("Ask", &id, &message)?;
     let asks = message.intent() == pb::MessageIntent::Unspecified;
-    let mut question = convert::send(message)?;
+    let mut question = convert::send(message, &mesh.ids)?;
     if asks {
         question.intent = Intent::Request;
     }
