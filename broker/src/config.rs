@@ -11,6 +11,7 @@ use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::time::Millis;
 use thiserror::Error;
 
+use crate::metrics::endpoint;
 use crate::store::Durability;
 use crate::writer::WriterConfig;
 
@@ -46,6 +47,10 @@ pub struct Args {
     /// End after this many seconds without peers and streams. Stays when not given.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_exit: Option<u64>,
+
+    /// Answer Prometheus at http://ADDRESS/metrics, loopback only (127.0.0.1:9464).
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
 
     /// Format of the log on stderr.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -96,6 +101,8 @@ pub struct Config {
     pub foreign_socket: bool,
     /// TCP address to listen on.
     pub listen: Option<SocketAddr>,
+    /// Where Prometheus is answered.
+    pub metrics: Option<SocketAddr>,
     /// When a change is safe.
     pub durability: Durability,
     /// How long it stays without peers and streams.
@@ -118,6 +125,9 @@ pub enum ConfigError {
         "{0} is not a loopback address; without TLS the broker listens on this machine only (127.0.0.1:PORT)"
     )]
     NotLoopback(SocketAddr),
+    /// Figures are shown without asking who wants them.
+    #[error("{0} is not a loopback address; figures are shown to this machine only (127.0.0.1:PORT)")]
+    MetricsNotLoopback(SocketAddr),
 }
 
 impl Config {
@@ -128,6 +138,9 @@ impl Config {
         {
             return Err(ConfigError::NotLoopback(address));
         }
+        if let Some(address) = args.metrics.filter(|address| !endpoint::is_allowed(*address)) {
+            return Err(ConfigError::MetricsNotLoopback(address));
+        }
         let foreign_socket = args.socket.as_ref().is_some_and(|socket| *socket != paths.socket);
         if let Some(socket) = args.socket {
             paths.socket = socket;
@@ -137,6 +150,7 @@ impl Config {
             paths,
             foreign_socket,
             listen: args.listen,
+            metrics: args.metrics,
             durability: match args.durability {
                 DurabilityLevel::Power => Durability::Power,
                 DurabilityLevel::Process => Durability::Process,

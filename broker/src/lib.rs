@@ -10,6 +10,8 @@ pub mod config;
 pub mod events;
 mod instance;
 pub mod leases;
+pub mod metrics;
+mod probe;
 pub mod queue;
 pub mod records;
 mod server;
@@ -19,6 +21,7 @@ pub mod store;
 mod telemetry;
 mod transport;
 pub mod view;
+pub mod vitals;
 pub mod writer;
 
 use config::Config;

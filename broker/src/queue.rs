@@ -1,7 +1,8 @@
 //! The one way to the writer: a bounded queue.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 
 use mesh_core::Rejection;
 use mesh_core::command::Request;
@@ -13,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 /// How many requests may wait for the disk.
-const CAPACITY: usize = 8_192;
+pub(crate) const CAPACITY: usize = 8_192;
 
 /// What the writer is told.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Input {
         /// When, since the writer may hear of it later than of a sign of life that came after.
         at: Timestamp,
     },
+    /// Write and read something that nobody sees, and answer when it is durable.
+    Probe(oneshot::Sender<()>),
     /// Finish what is queued before this, and end.
     Stop,
 }
@@ -61,21 +64,42 @@ pub enum CallError {
 
 /// The callers' end.
 #[derive(Clone, Debug)]
-pub struct Handle(SyncSender<Input>);
+pub struct Handle {
+    sender: SyncSender<Input>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A caller that waits for its answer.
+#[derive(Debug)]
+struct Waiting<'a>(&'a AtomicUsize);
 
 /// A queue and its two ends.
 #[must_use]
 pub fn queue() -> (Handle, Receiver<Input>) {
     let (sender, receiver) = sync_channel(CAPACITY);
-    (Handle(sender), receiver)
+    (Handle { sender, waiting: Arc::default() }, receiver)
 }
 
 impl Handle {
     /// Asks the writer; the answer comes when it is durable. Dropping the future does not take the request back.
     pub async fn submit(&self, request: Request) -> Result<Reply, CallError> {
         let (sender, receiver) = oneshot::channel();
+        let _waiting = Waiting::new(&self.waiting);
         self.send(Input::Submit(Box::new(request), sender))?;
         receiver.await.map_err(|_| CallError::Draining)?
+    }
+
+    /// Has the writer write and read something that nobody sees, and waits until it is durable.
+    pub async fn probe(&self) -> Result<(), CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Input::Probe(sender))?;
+        receiver.await.map_err(|_| CallError::Draining)
+    }
+
+    /// How many requests wait for their answer.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Tells the writer that a session's last stream ended.
@@ -88,13 +112,26 @@ impl Handle {
     /// Ends the writer once it has done what is queued. Waits for room, so call it from a blocking thread.
     pub fn stop(&self) {
         // A writer that is gone already needs no telling.
-        let _ = self.0.send(Input::Stop);
+        let _ = self.sender.send(Input::Stop);
     }
 
     fn send(&self, input: Input) -> Result<(), CallError> {
-        self.0.try_send(input).map_err(|error| match error {
+        self.sender.try_send(input).map_err(|error| match error {
             TrySendError::Full(_) => CallError::Overloaded,
             TrySendError::Disconnected(_) => CallError::Draining,
         })
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -18,9 +18,12 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
+use crate::metrics::{Calls, endpoint};
 use crate::service::auth::{Authority, SessionTokens};
+use crate::service::edge::Edge;
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
+use crate::vitals::Vitals;
 use crate::writer::{self, Started};
 use crate::{shutdown, transport};
 
@@ -32,6 +35,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 struct Listeners {
     unix: UnixListener,
     tcp: Option<TcpListener>,
+    /// For Prometheus.
+    metrics: Option<TcpListener>,
     /// Removes the socket file when the broker no longer listens.
     socket: Socket,
 }
@@ -61,7 +66,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let writer = tokio::task::spawn_blocking(move || join(thread));
     let authority = Authority::new(rustix::process::geteuid().as_raw(), Some(&token));
     let routes = service::router(&mesh, Arc::new(authority))?;
-    let served = run(listeners, routes, stop.clone(), writer, handle).await;
+    let routes = Routes::from(routes.into_axum_router().layer(Edge::new(mesh.vitals.clone())));
+    let served = run(listeners, routes, &mesh, writer, handle).await;
     tracing::info!(revision = view.revision().0, "ended");
     served
 }
@@ -70,16 +76,19 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 async fn run(
     listeners: Listeners,
     routes: Routes,
-    stop: CancellationToken,
+    mesh: &Mesh,
     mut writer: tokio::task::JoinHandle<Result<(), StoreError>>,
     handle: crate::queue::Handle,
 ) -> anyhow::Result<()> {
-    let Listeners { unix, tcp, socket } = listeners;
+    let Listeners { unix, tcp, metrics, socket } = listeners;
+    let (stop, open) = (&mesh.shutdown, &mesh.vitals.open);
     let mut servers = JoinSet::new();
-    servers.spawn(serve_on(Server::builder(), transport::unix(unix), routes.clone(), stop.clone()));
+    let local = transport::unix(unix, open.clone());
+    servers.spawn(serve_on(Server::builder(), local, routes.clone(), stop.clone()));
     if let Some(tcp) = tcp {
-        servers.spawn(serve_on(probing(), transport::tcp(tcp), routes, stop.clone()));
+        servers.spawn(serve_on(probing(), transport::tcp(tcp, open.clone()), routes, stop.clone()));
     }
+    let figures = metrics.map(|metrics| tokio::spawn(endpoint::serve(metrics, mesh.clone(), stop.clone())));
     tokio::select! {
         () = stop.cancelled() => {}
         ended = &mut writer => {
@@ -94,6 +103,9 @@ async fn run(
     stop.cancel();
     drop(socket);
     let drained = tokio::time::timeout(DRAIN, async { while servers.join_next().await.is_some() {} }).await;
+    if let Some(figures) = figures {
+        figures.await.context("the listener for metrics panicked")?;
+    }
     if drained.is_err() {
         tracing::warn!("some calls did not end in time and are cut off");
         servers.shutdown().await;
@@ -144,7 +156,14 @@ async fn listen(config: &Config) -> anyhow::Result<Listeners> {
             Some(bound.with_context(|| format!("cannot listen on {address}; choose another --listen"))?)
         }
     };
-    Ok(Listeners { unix: UnixListener::from_std(unix)?, tcp, socket })
+    let metrics = match config.metrics {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.with_context(|| format!("cannot listen on {address}; choose another --metrics"))?)
+        }
+    };
+    Ok(Listeners { unix: UnixListener::from_std(unix)?, tcp, metrics, socket })
 }
 
 fn mesh(
@@ -185,6 +204,18 @@ fn mesh(
         wakes: Wakes::default(),
         indices: Indices::default(),
         waits: Waits::default(),
+        vitals: Arc::new(vitals(started, listeners)?),
+    })
+}
+
+/// Measures calls only when somebody asked for figures.
+fn vitals(started: &Started, listeners: &Listeners) -> anyhow::Result<Vitals> {
+    let metrics = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let wanted = metrics.is_some();
+    Ok(Vitals {
+        calls: wanted.then(Calls::new),
+        metrics,
+        ..Vitals::new(started.commits.clone(), started.handle.clone())
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
+use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
@@ -93,6 +94,8 @@ impl Client {
         events: EventServiceClient;
         /// The broker itself.
         admin: AdminServiceClient;
+        /// Whether the broker works: the standard service, which has it write and read.
+        health: HealthClient;
     }
 
     /// Follows events; see [`Watch`].
