@@ -14,6 +14,7 @@ use mesh_core::time::Millis;
 use thiserror::Error;
 
 pub use self::tcp::{CertificateFiles, Tcp, TcpArgs, Tls};
+use crate::metrics::endpoint;
 use crate::store::Durability;
 use crate::writer::WriterConfig;
 
@@ -48,6 +49,10 @@ pub struct Args {
     /// End after this many seconds without peers and streams. Stays when not given.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_exit: Option<u64>,
+
+    /// Answer Prometheus at http://ADDRESS/metrics, loopback only (127.0.0.1:9464).
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
 
     /// Format of the log on stderr.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -100,6 +105,8 @@ pub struct Config {
     pub foreign_socket: bool,
     /// How it listens on TCP, if at all.
     pub tcp: Option<Tcp>,
+    /// Where Prometheus is answered.
+    pub metrics: Option<SocketAddr>,
     /// When a change is safe.
     pub durability: Durability,
     /// How long it stays without peers and streams.
@@ -130,12 +137,18 @@ pub enum ConfigError {
     /// Not a name that a caller could reach this machine by.
     #[error("--host {0:?} is neither a host name nor an IP address; leave out scheme and port")]
     NotAHost(String),
+    /// Figures are shown without asking who wants them.
+    #[error("{0} is not a loopback address; figures are shown to this machine only (127.0.0.1:PORT)")]
+    MetricsNotLoopback(SocketAddr),
 }
 
 impl Config {
     /// Checks the arguments.
     pub fn new(args: Args, mut paths: Paths, log_filter: String) -> Result<Self, ConfigError> {
         let tcp = Tcp::new(args.tcp)?;
+        if let Some(address) = args.metrics.filter(|address| !endpoint::is_allowed(*address)) {
+            return Err(ConfigError::MetricsNotLoopback(address));
+        }
         let foreign_socket = args.socket.as_ref().is_some_and(|socket| *socket != paths.socket);
         if let Some(socket) = args.socket {
             paths.socket = socket;
@@ -145,6 +158,7 @@ impl Config {
             paths,
             foreign_socket,
             tcp,
+            metrics: args.metrics,
             durability: match args.durability {
                 DurabilityLevel::Power => Durability::Power,
                 DurabilityLevel::Process => Durability::Process,

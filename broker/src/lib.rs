@@ -12,6 +12,8 @@ mod http;
 pub mod ids;
 mod instance;
 pub mod leases;
+pub mod metrics;
+mod probe;
 pub mod queue;
 pub mod records;
 mod server;
@@ -22,6 +24,7 @@ mod telemetry;
 mod tls;
 mod transport;
 pub mod view;
+pub mod vitals;
 pub mod writer;
 
 use config::Config;

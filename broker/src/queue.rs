@@ -1,5 +1,6 @@
 //! The one way to the writer: a bounded queue.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 
@@ -13,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 
 /// How many requests may wait for the disk.
-const CAPACITY: usize = 8_192;
+pub(crate) const CAPACITY: usize = 8_192;
 
 /// What the writer is told.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Input {
         /// When, since the writer may hear of it later than of a sign of life that came after.
         at: Timestamp,
     },
+    /// Write and read something that nobody sees, and answer when it is durable.
+    Probe(oneshot::Sender<()>),
     /// Finish what is queued before this, and end.
     Stop,
 }
@@ -63,15 +66,20 @@ pub enum CallError {
 #[derive(Clone, Debug)]
 pub struct Handle {
     inputs: SyncSender<Input>,
+    waiting: Arc<AtomicUsize>,
     /// Rung with each input, for a writer that has no thread to wait in.
     bell: Option<Arc<Notify>>,
 }
+
+/// A caller that waits for its answer.
+#[derive(Debug)]
+struct Waiting<'a>(&'a AtomicUsize);
 
 /// A queue and its two ends.
 #[must_use]
 pub fn queue() -> (Handle, Receiver<Input>) {
     let (sender, receiver) = sync_channel(CAPACITY);
-    (Handle { inputs: sender, bell: None }, receiver)
+    (Handle { inputs: sender, waiting: Arc::default(), bell: None }, receiver)
 }
 
 /// As [`queue`], with a bell that rings whenever there is something to take.
@@ -85,8 +93,22 @@ impl Handle {
     /// Asks the writer; the answer comes when it is durable. Dropping the future does not take the request back.
     pub async fn submit(&self, request: Request) -> Result<Reply, CallError> {
         let (sender, receiver) = oneshot::channel();
+        let _waiting = Waiting::new(&self.waiting);
         self.send(Input::Submit(Box::new(request), sender))?;
         receiver.await.map_err(|_| CallError::Draining)?
+    }
+
+    /// Has the writer write and read something that nobody sees, and waits until it is durable.
+    pub async fn probe(&self) -> Result<(), CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Input::Probe(sender))?;
+        receiver.await.map_err(|_| CallError::Draining)
+    }
+
+    /// How many requests wait for their answer.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Tells the writer that a session's last stream ended.
@@ -116,5 +138,18 @@ impl Handle {
         });
         self.ring();
         sent
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

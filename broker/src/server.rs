@@ -20,10 +20,13 @@ use crate::config::{Config, Tcp};
 use crate::http::{Checks, Hosts};
 use crate::ids::Ids;
 use crate::instance::{self, Instance, Socket};
+use crate::metrics::{Calls, endpoint};
 use crate::service::auth::{Authority, SessionTokens};
+use crate::service::edge::Edge;
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::tls::{self, Certificates};
+use crate::vitals::Vitals;
 use crate::writer::{self, Started};
 use crate::{shutdown, transport};
 
@@ -35,6 +38,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 struct Listeners {
     unix: UnixListener,
     tcp: Option<TcpSocket>,
+    /// For Prometheus.
+    metrics: Option<TcpListener>,
     /// Removes the socket file when the broker no longer listens.
     socket: Socket,
 }
@@ -73,7 +78,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let writer = tokio::task::spawn_blocking(move || join(thread));
     let authority = Authority::new(rustix::process::geteuid().as_raw(), Some(&token));
     let routes = service::router(&mesh, Arc::new(authority))?;
-    let served = run(listeners, routes, stop.clone(), writer, handle).await;
+    let routes = Routes::from(routes.into_axum_router().layer(Edge::new(mesh.vitals.clone())));
+    let served = run(listeners, routes, &mesh, writer, handle).await;
     tracing::info!(revision = view.revision().0, "ended");
     served
 }
@@ -82,24 +88,32 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 async fn run(
     listeners: Listeners,
     routes: Routes,
-    stop: CancellationToken,
+    mesh: &Mesh,
     mut writer: tokio::task::JoinHandle<Result<(), StoreError>>,
     handle: crate::queue::Handle,
 ) -> anyhow::Result<()> {
-    let Listeners { unix, tcp, socket } = listeners;
+    let Listeners { unix, tcp, metrics, socket } = listeners;
+    let (stop, open) = (&mesh.shutdown, &mesh.vitals.open);
     let mut servers = JoinSet::new();
-    let incoming = transport::unix(unix);
+    let incoming = transport::unix(unix, open.clone());
     servers.spawn(serve_on(Server::builder(), Hosts::Any, incoming, routes.clone(), stop.clone()));
     match tcp {
         None => {}
         Some(TcpSocket { listener, certificates: None, hosts }) => {
-            servers.spawn(serve_on(probing(), hosts, transport::tcp(listener), routes, stop.clone()));
+            servers.spawn(serve_on(
+                probing(),
+                hosts,
+                transport::tcp(listener, open.clone()),
+                routes,
+                stop.clone(),
+            ));
         }
         Some(TcpSocket { listener, certificates: Some(certificates), hosts }) => {
-            let incoming = transport::tls(listener, certificates);
+            let incoming = transport::tls(listener, certificates, open.clone());
             servers.spawn(serve_on(probing(), hosts, incoming, routes, stop.clone()));
         }
     }
+    let figures = metrics.map(|metrics| tokio::spawn(endpoint::serve(metrics, mesh.clone(), stop.clone())));
     tokio::select! {
         () = stop.cancelled() => {}
         ended = &mut writer => {
@@ -114,6 +128,9 @@ async fn run(
     stop.cancel();
     drop(socket);
     let drained = tokio::time::timeout(DRAIN, async { while servers.join_next().await.is_some() {} }).await;
+    if let Some(figures) = figures {
+        figures.await.context("the listener for metrics panicked")?;
+    }
     if drained.is_err() {
         tracing::warn!("some calls did not end in time and are cut off");
         servers.shutdown().await;
@@ -163,7 +180,14 @@ async fn listen(config: &Config) -> anyhow::Result<Listeners> {
         None => None,
         Some(tcp) => Some(listen_on_tcp(tcp, &config.paths.tls).await?),
     };
-    Ok(Listeners { unix: UnixListener::from_std(unix)?, tcp, socket })
+    let metrics = match config.metrics {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.with_context(|| format!("cannot listen on {address}; choose another --metrics"))?)
+        }
+    };
+    Ok(Listeners { unix: UnixListener::from_std(unix)?, tcp, metrics, socket })
 }
 
 async fn listen_on_tcp(tcp: &Tcp, directory: &std::path::Path) -> anyhow::Result<TcpSocket> {
@@ -237,6 +261,18 @@ fn mesh(
         wakes: Wakes::default(),
         indices: Indices::default(),
         waits: Waits::default(),
+        vitals: Arc::new(vitals(started, listeners)?),
+    })
+}
+
+/// Measures calls only when somebody asked for figures.
+fn vitals(started: &Started, listeners: &Listeners) -> anyhow::Result<Vitals> {
+    let metrics = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let wanted = metrics.is_some();
+    Ok(Vitals {
+        calls: wanted.then(Calls::new),
+        metrics,
+        ..Vitals::new(started.commits.clone(), started.handle.clone())
     })
 }
 

@@ -7,6 +7,7 @@
 mod admin;
 pub mod auth;
 mod convert;
+pub(crate) mod edge;
 mod events;
 mod health;
 mod locks;
@@ -14,6 +15,7 @@ mod messages;
 mod page;
 mod paths;
 mod peers;
+mod places;
 mod reads;
 mod receipts;
 mod search;
@@ -51,6 +53,7 @@ use uuid::Uuid;
 
 use self::auth::{Authority, Caller, Gate, SessionTokens};
 use self::convert::RequestKey;
+use self::places::{Place, Places};
 pub use self::reads::Reads;
 pub use self::receipts::Shown;
 pub use self::search::Indices;
@@ -64,6 +67,7 @@ use crate::leases::Leases;
 use crate::queue::{Handle, Reply};
 use crate::store::Store;
 use crate::view::View;
+use crate::vitals::Vitals;
 
 /// Largest request that is taken apart; every field has a bound of its own far below.
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -101,6 +105,8 @@ pub struct Mesh {
     pub indices: Indices,
     /// Calls that wait.
     pub waits: Waits,
+    /// What is counted, and how the broker is.
+    pub vitals: Arc<Vitals>,
 }
 
 /// Facts about a running broker that do not change.
@@ -128,34 +134,47 @@ pub struct BrokerInfo {
 
 /// How many Watch streams are open, for all to see.
 #[derive(Clone, Debug, Default)]
-pub struct WatchCount(watch::Sender<usize>);
+pub struct WatchCount {
+    count: watch::Sender<usize>,
+    places: Places,
+}
 
 /// One open Watch stream.
 #[derive(Debug)]
-struct OpenWatch(WatchCount);
+struct OpenWatch {
+    all: WatchCount,
+    /// Where it is.
+    place: Place,
+}
 
 impl WatchCount {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        *self.0.borrow()
+        *self.count.borrow()
     }
 
     /// Tells whenever the count changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<usize> {
-        self.0.subscribe()
+        self.count.subscribe()
+    }
+
+    /// How far the slowest of them is behind the newest revision.
+    #[must_use]
+    pub fn lag(&self, head: Revision) -> u64 {
+        self.places.lag(head)
     }
 
     /// Counts one more for as long as it lives, unless there are as many as may be.
     fn open(&self) -> Result<OpenWatch, Rejection> {
-        let counted = self.0.send_if_modified(|open| {
+        let counted = self.count.send_if_modified(|open| {
             let room = *open < limits::WATCHES;
             *open += usize::from(room);
             room
         });
         if counted {
-            return Ok(OpenWatch(self.clone()));
+            return Ok(OpenWatch { all: self.clone(), place: self.places.take() });
         }
         Err(Rejection::LimitReached { what: "watches", limit: limits::WATCHES })
     }
@@ -163,7 +182,7 @@ impl WatchCount {
 
 impl Drop for OpenWatch {
     fn drop(&mut self) {
-        self.0.0.send_modify(|open| *open -= 1);
+        self.all.count.send_modify(|open| *open -= 1);
     }
 }
 
@@ -178,7 +197,7 @@ pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_re
     let paths = PathServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let events = EventServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
     let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let health = HealthServer::new(health::Health::new(mesh.shutdown.clone()));
+    let health = HealthServer::new(health::Health::new(mesh.vitals.clone(), mesh.shutdown.clone()));
     Ok(Routes::new(InterceptedService::new(peers, gate.clone()))
         .add_service(InterceptedService::new(messages, gate.clone()))
         .add_service(InterceptedService::new(state, gate.clone()))
@@ -204,6 +223,9 @@ where
 {
     let caller = Caller::of(&request)?;
     let session = caller.session;
+    if let Some(session) = session {
+        tracing::Span::current().record("session", tracing::field::display(session.0));
+    }
     match run(caller, request.into_inner()).await {
         Ok(answer) => Ok(Response::new(answer)),
         Err(refusal) => {
@@ -227,7 +249,26 @@ impl Mesh {
         command: Command,
     ) -> Result<Reply, Refusal> {
         let request = CoreRequest { caller, request_id: key.id, fingerprint: key.fingerprint, command };
-        Ok(self.writer.submit(request).await?)
+        self.name_in_span(caller, &request);
+        let reply = self.writer.submit(request).await?;
+        tracing::Span::current().record("revision", reply.revision.0);
+        Ok(reply)
+    }
+
+    /// Whoever reads the log finds a change by these; looked up only when it is written.
+    fn name_in_span(&self, caller: Option<SessionId>, request: &CoreRequest) {
+        let span = tracing::Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        if let Some(id) = &request.request_id {
+            span.record("request_id", tracing::field::debug(id));
+        }
+        let state = self.view.read();
+        if let Some(peer) = caller.and_then(|session| state.peers.by_session(session)) {
+            span.record("scope", tracing::field::display(&peer.scope));
+            span.record("peer", tracing::field::display(&peer.name));
+        }
     }
 
     /// The header of an answer that reflects a revision.

@@ -209,6 +209,11 @@ impl Batch {
         self.writes.values().map(|value| codec::chunks_of(value.as_ref()).max(1)).sum()
     }
 
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        self.writes.iter().map(|(key, value)| key.0.len() + value.as_ref().map_or(0, Bytes::len)).sum()
+    }
+
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
@@ -235,6 +240,20 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// Writes a record of the store's own, durably, and reads it back. Nothing that [`Store::load`] visits changes.
+///
+/// As with any commit, an error leaves the store poisoned.
+pub fn probe(store: &dyn Store, nonce: u64) -> Result<(), StoreError> {
+    let key = Key(Bytes::from_static(codec::PROBE));
+    let value = Bytes::copy_from_slice(&nonce.to_be_bytes());
+    let batch = Batch { writes: BTreeMap::from([(key.clone(), Some(value.clone()))]) };
+    store.commit(&batch)?;
+    if store.get(&key)?.is_some_and(|read| read == value) {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt { what: "what was just written does not read back".to_owned() })
 }
 
 impl FromIterator<Op> for Batch {

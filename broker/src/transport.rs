@@ -5,6 +5,7 @@ mod handshakes;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,23 +30,57 @@ pub(crate) struct Connection<Io> {
     io: Io,
     transport: Transport,
     alive: Arc<()>,
+    _open: OpenConnection,
+}
+
+/// How many connections are open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenConnections(Arc<AtomicUsize>);
+
+/// One open connection.
+#[derive(Debug)]
+struct OpenConnection(OpenConnections);
+
+impl OpenConnections {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more for as long as it lives.
+    fn one(&self) -> OpenConnection {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(self.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Connections to a Unix socket; the kernel says whose they are.
-pub(crate) fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
-    paced(UnixListenerStream::new(listener)).map(|accepted| {
+pub(crate) fn unix(
+    listener: UnixListener,
+    open: OpenConnections,
+) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
+    paced(UnixListenerStream::new(listener)).map(move |accepted| {
         let io = accepted?;
         let uid = io.peer_cred()?.uid();
-        Ok(Connection { io, transport: Transport::Unix { uid }, alive: Arc::new(()) })
+        Ok(Connection { io, transport: Transport::Unix { uid }, alive: Arc::new(()), _open: open.one() })
     })
 }
 
 /// Connections to a TCP address.
-pub(crate) fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
-    paced(TcpListenerStream::new(listener)).map(|accepted| {
+pub(crate) fn tcp(
+    listener: TcpListener,
+    open: OpenConnections,
+) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
+    paced(TcpListenerStream::new(listener)).map(move |accepted| {
         let io = accepted?;
         io.set_nodelay(true)?;
-        Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
+        Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()), _open: open.one() })
     })
 }
 
@@ -53,6 +88,7 @@ pub(crate) fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connec
 pub(crate) fn tls(
     listener: TcpListener,
     certificates: Arc<Certificates>,
+    open: OpenConnections,
 ) -> impl Stream<Item = io::Result<Connection<TlsStream<TcpStream>>>> {
     async_stream::stream! {
         let mut accepted = pin!(paced(TcpListenerStream::new(listener)));
@@ -70,7 +106,7 @@ pub(crate) fn tls(
                     None => return,
                 },
                 io = handshakes.next() => {
-                    Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
+                    Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()), _open: open.one() })
                 }
             };
             yield came;

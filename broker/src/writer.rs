@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mesh_core::State;
 use mesh_core::command::{Command, Request};
@@ -34,9 +34,10 @@ use self::history::History;
 use crate::clock::{Clock, Time};
 use crate::events::{EventLog, Publisher};
 use crate::leases::Leases;
+use crate::metrics::Commits;
 use crate::queue::{self, CallError, Connection, Handle, Input, Reply};
 use crate::records;
-use crate::store::{Batch, MAX_BATCH_OPS, MAX_VALUE_BYTES, Store, StoreError};
+use crate::store::{self, Batch, MAX_BATCH_OPS, MAX_VALUE_BYTES, Store, StoreError};
 use crate::view::View;
 
 /// Most inputs taken before what they came to is committed and answered.
@@ -78,6 +79,8 @@ pub struct Started {
     pub leases: Leases,
     /// Mesh time.
     pub clock: Clock,
+    /// What is counted of commits.
+    pub commits: Arc<Commits>,
     /// Ends when the writer does: with an error if the store failed it.
     pub thread: JoinHandle<Result<(), StoreError>>,
 }
@@ -86,12 +89,12 @@ pub struct Started {
 pub fn start(config: WriterConfig, store: Arc<dyn Store>) -> Result<Started, StoreError> {
     let (handle, inputs) = queue::queue();
     let (mut writer, seen) = Writer::recover(config, store, Time::Machine, &handle)?;
-    let Seen { view, events, leases, clock } = seen;
+    let Seen { view, events, leases, clock, commits } = seen;
     let run = move || writer.run(&inputs);
     let thread = std::thread::Builder::new().name("writer".into()).spawn(run).map_err(|source| {
         StoreError::Io { action: "start the writer's thread for", path: "the store".into(), source }
     })?;
-    Ok(Started { handle, view, events, leases, clock, thread })
+    Ok(Started { handle, view, events, leases, clock, commits, thread })
 }
 
 /// What the rest of the broker sees of a writer.
@@ -105,6 +108,8 @@ pub struct Seen {
     pub leases: Leases,
     /// Mesh time.
     pub clock: Clock,
+    /// What its commits were like.
+    pub commits: Arc<Commits>,
 }
 
 /// The owner of the state.
@@ -124,6 +129,7 @@ pub struct Writer {
     /// Sessions whose lease was found over too late to judge, with when they were last heard of: once a silence.
     spared: BTreeMap<SessionId, Timestamp>,
     history: History,
+    commits: Arc<Commits>,
     pending: Pending,
 }
 
@@ -134,6 +140,7 @@ struct Pending {
     cost: usize,
     transactions: Vec<Transaction>,
     answers: Vec<Answer>,
+    probes: Vec<oneshot::Sender<()>>,
 }
 
 type Answer = (oneshot::Sender<Result<Reply, CallError>>, Result<Reply, CallError>);
@@ -170,9 +177,11 @@ impl Writer {
             graces: BTreeMap::new(),
             spared: BTreeMap::new(),
             history,
+            commits: Arc::default(),
             pending: Pending::default(),
         };
-        Ok((writer, Seen { view, events, leases, clock }))
+        let commits = writer.commits.clone();
+        Ok((writer, Seen { view, events, leases, clock, commits }))
     }
 
     /// Works until it is told to stop or its last caller is gone.
@@ -237,6 +246,7 @@ impl Writer {
                 let until = at.after(self.config.grace);
                 self.graces.insert((until, session), connection);
             }
+            Input::Probe(caller) => self.pending.probes.push(caller),
             Input::Stop => {}
         }
         Ok(())
@@ -293,7 +303,7 @@ impl Writer {
     pub fn commit(&mut self) -> Result<(), StoreError> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.transactions.is_empty() {
-            self.store.commit(&pending.batch)?;
+            self.write(&pending.batch, pending.transactions.len())?;
             self.note_sessions(&pending.transactions);
             self.view.apply(pending.transactions.iter(), self.clock.at());
             self.publisher.publish(pending.transactions.iter().map(|t| t.log.clone()));
@@ -302,6 +312,28 @@ impl Writer {
         for (caller, answer) in pending.answers {
             // A caller that is gone does not hear it.
             let _ = caller.send(answer);
+        }
+        self.prove(pending.probes)
+    }
+
+    /// Makes a batch durable, and counts that.
+    fn write(&self, batch: &Batch, transactions: usize) -> Result<(), StoreError> {
+        let bytes = batch.bytes();
+        let span = tracing::debug_span!("commit", transactions, bytes);
+        let begun = Instant::now();
+        span.in_scope(|| self.store.commit(batch))?;
+        self.commits.note(begun.elapsed(), transactions, bytes);
+        Ok(())
+    }
+
+    /// Shows whoever asked that a write and a read work; one of each is enough for all.
+    fn prove(&self, callers: Vec<oneshot::Sender<()>>) -> Result<(), StoreError> {
+        if !callers.is_empty() {
+            store::probe(self.store.as_ref(), self.clock.at().0)?;
+        }
+        for caller in callers {
+            // A caller that is gone does not hear it.
+            let _ = caller.send(());
         }
         Ok(())
     }
@@ -315,7 +347,10 @@ impl Writer {
                         self.leases.begin(session.id);
                     }
                 }
-                Event::PeerLeft { session, .. } => {
+                Event::PeerLeft { session, cause, .. } => {
+                    if *cause == LeaveCause::Expired {
+                        self.commits.note_expired_lease();
+                    }
                     self.leases.end(*session);
                     self.spared.remove(session);
                 }

@@ -21,6 +21,7 @@ mod policy;
 mod recall;
 mod receipts;
 mod remember;
+mod restart;
 mod restore;
 mod send;
 mod serve;
@@ -37,6 +38,7 @@ mod who;
 
 use std::io::Read;
 
+pub(crate) use self::status::Finding;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -76,6 +78,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Stop(stop::Args),
+    Restart(restart::Args),
     Completions(completions::Args),
 }
 
@@ -116,6 +119,7 @@ impl Command {
             Self::Demo(args) => ctx.block_on(demo::run(ctx, args)),
             Self::Serve(args) => serve::run(ctx, args),
             Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
+            Self::Restart(args) => ctx.block_on(restart::run(ctx, args)),
             Self::Completions(args) => completions::run(ctx, &args),
         }?;
         Ok(0)

@@ -14,6 +14,7 @@
 //! | `who` | `{"revision", "peers": [Peer]}` |
 //! | `status` | [`Status`] |
 //! | `stop` | `{"stopped": bool, "pid"}`: `false` and `null` when none ran |
+//! | `restart` | `{"pid", "version", "revision", "former_pid", "former_version"}`: the last two `null` when none ran |
 //! | `send`, `note` | `{"revision", "message_id", "deliveries": [Delivery], "online_recipients", "duplicate": bool, "reply": Message or null}` |
 //! | `inbox` | `{"revision", "messages": [Message], "next_after_revision", "unread", "acknowledged_revision"}` |
 //! | `inbox --topic`, `inbox --thread`, `notes` | `{"revision", "messages": [Message], "next_after_revision"}` |

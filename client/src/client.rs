@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Response, Status};
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::backoff::Backoff;
 use crate::connection::{Credentials, Link};
@@ -102,6 +103,8 @@ impl Client {
         events: EventServiceClient;
         /// The broker itself.
         admin: AdminServiceClient;
+        /// Whether the broker works: the standard service, which has it write and read.
+        health: HealthClient;
     }
 
     /// Follows events; see [`Watch`].

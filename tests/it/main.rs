@@ -24,6 +24,7 @@ mod no_lost_event;
 mod no_lost_message;
 mod no_silent_overwrite;
 mod one_order;
+mod operable;
 mod restart_is_a_nonevent;
 mod retry_is_safe;
 mod waiting;

@@ -1,5 +1,8 @@
 //! The broker itself: how it is, and its end.
 
+use std::time::Duration;
+
+use mesh_core::{State, limits};
 use mesh_proto::v1 as pb;
 use pb::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
@@ -8,6 +11,8 @@ use super::auth::Caller;
 use super::convert::{count, duration, timestamp};
 use super::status::Refusal;
 use super::{Mesh, answer};
+use crate::metrics::process;
+use crate::queue;
 
 #[tonic::async_trait]
 impl AdminService for Mesh {
@@ -45,7 +50,53 @@ fn status(mesh: &Mesh) -> pb::GetStatusResponse {
         watches: count(mesh.watches.count()),
         auto_started: info.auto_started,
         idle_exit: info.idle_exit.map(duration),
+        vitals: Some(vitals(mesh, &state)),
     }
+}
+
+fn vitals(mesh: &Mesh, state: &State) -> pb::Vitals {
+    let vitals = &mesh.vitals;
+    let process = process::look();
+    let commits = vitals.commits.count();
+    let (last, longest) = vitals.commits.last_and_longest();
+    let took = |span: Duration| prost_types::Duration::try_from(span).ok().filter(|_| commits > 0);
+    // Without an answer of the system nothing is told, rather than that there is no room.
+    let disk = rustix::fs::statvfs(&mesh.info.store_path).ok();
+    pb::Vitals {
+        queue_depth: count(mesh.writer.depth()),
+        queue_capacity: count(queue::CAPACITY),
+        watch_lag: mesh.watches.lag(state.revision()),
+        waiters: count(state.locks.waiter_count()),
+        connections: count(vitals.connections()),
+        commits,
+        last_commit: took(last),
+        longest_commit: took(longest),
+        leases_expired: vitals.commits.leases_expired(),
+        refused_credentials: vitals.refused.credentials(),
+        free_bytes: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        resident_bytes: process.resident_bytes,
+        open_files: process.open_fds,
+        max_open_files: process.max_fds,
+        metrics_endpoint: vitals.metrics.map(|at| format!("http://{at}/metrics")).unwrap_or_default(),
+        otlp_endpoint: vitals.otlp.clone().unwrap_or_default(),
+        limits: limit_uses(mesh, state),
+    }
+}
+
+fn limit_uses(mesh: &Mesh, state: &State) -> Vec<pb::LimitUse> {
+    let uses = [
+        ("peers", state.peers.known_count(), limits::PEERS),
+        ("locks", state.locks.count(), limits::LOCKS),
+        ("entries", state.entries.count(), limits::ENTRIES),
+        ("touches", state.touches.count(), limits::TOUCHES_PER_MESH),
+        ("watches", mesh.watches.count(), limits::WATCHES),
+    ];
+    let told = |(name, used, limit): (&str, usize, usize)| pb::LimitUse {
+        name: name.to_owned(),
+        used: used as u64,
+        limit: limit as u64,
+    };
+    uses.map(told).into()
 }
 
 fn stop(mesh: &Mesh, caller: &Caller) -> Result<pb::StopResponse, Refusal> {

@@ -1,12 +1,17 @@
-//! The standard health service: serving until the broker begins to end.
+//! The standard health service: serving while a write and a read work, until the broker begins to end.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::probe::Health as Probed;
+use crate::vitals::Vitals;
 
 /// The packages and services whose health can be asked; all are as well as the broker.
 const SERVICES: [&str; 8] = [
@@ -20,15 +25,30 @@ const SERVICES: [&str; 8] = [
     "mesh.v1.AdminService",
 ];
 
-/// Knows whether the broker is ending.
-#[derive(Debug)]
+/// How often whoever watches has the broker prove that it works.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Knows whether the broker works, and whether it is ending.
+#[derive(Clone, Debug)]
 pub(super) struct Health {
+    vitals: Arc<Vitals>,
     shutdown: CancellationToken,
 }
 
 impl Health {
-    pub(super) fn new(shutdown: CancellationToken) -> Self {
-        Self { shutdown }
+    pub(super) fn new(vitals: Arc<Vitals>, shutdown: CancellationToken) -> Self {
+        Self { vitals, shutdown }
+    }
+
+    async fn status(&self) -> HealthCheckResponse {
+        let works =
+            !self.shutdown.is_cancelled() && matches!(self.vitals.probe.look().await, Probed::Works(_));
+        let status = if works && !self.shutdown.is_cancelled() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        HealthCheckResponse { status: status.into() }
     }
 }
 
@@ -39,11 +59,6 @@ fn known(request: &Request<HealthCheckRequest>) -> Result<(), Status> {
     Err(Status::not_found("this broker has no such service"))
 }
 
-fn status(shutdown: &CancellationToken) -> HealthCheckResponse {
-    let status = if shutdown.is_cancelled() { ServingStatus::NotServing } else { ServingStatus::Serving };
-    HealthCheckResponse { status: status.into() }
-}
-
 #[tonic::async_trait]
 impl tonic_health::pb::health_server::Health for Health {
     async fn check(
@@ -51,7 +66,7 @@ impl tonic_health::pb::health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         known(&request)?;
-        Ok(Response::new(status(&self.shutdown)))
+        Ok(Response::new(self.status().await))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
@@ -61,13 +76,23 @@ impl tonic_health::pb::health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         known(&request)?;
-        let shutdown = self.shutdown.clone();
+        let health = self.clone();
         Ok(Response::new(Box::pin(async_stream::stream! {
-            let first = status(&shutdown);
-            yield Ok(first);
-            if first.status == i32::from(ServingStatus::Serving) {
-                shutdown.cancelled().await;
-                yield Ok(status(&shutdown));
+            let mut told = None;
+            loop {
+                let ending = health.shutdown.is_cancelled();
+                let status = health.status().await;
+                if told != Some(status.status) {
+                    told = Some(status.status);
+                    yield Ok(status);
+                }
+                if ending {
+                    return;
+                }
+                tokio::select! {
+                    () = health.shutdown.cancelled() => {}
+                    () = tokio::time::sleep(EVERY) => {}
+                }
             }
         })))
     }

@@ -44,6 +44,7 @@ use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
 use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount, router as routes};
 use crate::ids::Ids;
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
+use crate::vitals::Vitals;
 use crate::writer::{self, WriterConfig};
 
 const UID: u32 = 1000;
@@ -115,6 +116,7 @@ impl Broker {
             incarnation: store.identity().incarnation,
             store: store.clone(),
         };
+        let vitals = Vitals::new(started.commits, started.handle.clone());
         let mesh = Mesh {
             reads: Reads::new(started.leases.clone()),
             shown: Shown::default(),
@@ -131,6 +133,7 @@ impl Broker {
             shutdown: CancellationToken::new(),
             watches: WatchCount::default(),
             waits: Waits::default(),
+            vitals: Arc::new(vitals),
         };
         let routes = routes(&mesh, Arc::new(Authority::new(UID, Some("open sesame")))).unwrap();
         Self { mesh, routes, socket: Arc::new(()) }

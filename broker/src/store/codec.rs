@@ -31,6 +31,9 @@ use super::{Identity, MAX_KEY_BYTES, MAX_VALUE_BYTES, OLDEST_FORMAT, STORE_FORMA
 /// Kind, and whole key, of the meta record.
 pub(super) const META_KIND: u8 = 0x00;
 
+/// Name of the record by which the store shows that it works. Nothing reads it later.
+pub(super) const PROBE: &[u8] = &[META_KIND, b'p'];
+
 /// Kind of the physical keys that hold second and later chunks.
 pub(super) const CONTINUATION_KIND: u8 = 0xff;
 

@@ -344,6 +344,22 @@ fn a_failed_commit_poisons_until_reopened<B: Backend>() {
     commit(&store, [put("a", "3")]);
 }
 
+fn a_probe_is_a_commit_that_nobody_sees<B: Backend>() {
+    let disk = B::new();
+    let mut store = disk.open();
+    commit(&store, [put("a", "1")]);
+    for nonce in 0..3 {
+        super::probe(&store, nonce).unwrap();
+    }
+    assert_contents(&store, &[("a", "1".into())]);
+    drop(store);
+    store = disk.open();
+    assert_contents(&store, &[("a", "1".into())]);
+    disk.break_next_commit(&mut store);
+    assert!(super::probe(&store, 4).is_err());
+    assert!(matches!(super::probe(&store, 5), Err(StoreError::Poisoned)));
+}
+
 fn a_reader_never_sees_a_mixture_of_two_commits<B: Backend>() {
     let place = B::new();
     let store = place.open();
@@ -439,6 +455,7 @@ for_every_backend!(
     an_open_store_is_locked,
     the_identity_is_that_of_the_creation,
     a_failed_commit_poisons_until_reopened,
+    a_probe_is_a_commit_that_nobody_sees,
     a_reader_never_sees_a_mixture_of_two_commits,
     the_size_grows_with_the_contents,
     any_history_equals_the_model,

@@ -143,7 +143,9 @@ impl Store for MemoryStore {
 
     fn load(&self, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         let records = self.image()?.records.clone();
-        records.into_iter().try_for_each(|(key, value)| visit(key.as_bytes(), value))
+        let own = |key: &Key| key.as_bytes().starts_with(&[codec::META_KIND]);
+        let mut records = records.into_iter().filter(|(key, _)| !own(key));
+        records.try_for_each(|(key, value)| visit(key.as_bytes(), value))
     }
 
     fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {

@@ -70,6 +70,13 @@ impl Bench {
         receiver
     }
 
+    /// Hands a probe to the writer.
+    fn probe(&mut self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.writer.take(Input::Probe(sender)).unwrap();
+        receiver
+    }
+
     /// Ends the writer's turn, with what streams have told meanwhile.
     fn turn(&mut self) -> Result<(), StoreError> {
         for input in self.inputs.try_iter() {

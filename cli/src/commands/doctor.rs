@@ -115,7 +115,7 @@ async fn broker(ctx: &Context) -> Check {
             if version == env!("CARGO_PKG_VERSION") {
                 return Check::good(None, WHAT, found);
             }
-            let fix = "`meshctl stop`; the next command starts one of this version".to_owned();
+            let fix = "`meshctl restart`; nothing is lost".to_owned();
             Check::open(None, WHAT, format!("{found}; this is {}", env!("CARGO_PKG_VERSION")), Some(fix))
         }
         Err(error) => {

@@ -22,6 +22,9 @@ pub(crate) fn all(ws: &Workspace, report: &mut Report) {
     });
     report.check("buf lint", || tool(ws, "buf", &["lint", "proto"]));
     report.check("buf format", || tool(ws, "buf", &["format", "--diff", "--exit-code", "proto"]));
+    report.check("buf breaking", || {
+        tool(ws, "buf", &["breaking", "proto", "--against", "proto/baseline.binpb"])
+    });
     report.check("Dockerfile", || tool(ws, "hadolint", &["docker/Dockerfile"]));
     report.check("compose.yaml", || {
         let schema = ["--builtin-schema", "vendor.compose-spec", "docker/compose.yaml"];

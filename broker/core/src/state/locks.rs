@@ -64,6 +64,12 @@ impl Locks {
         self.of_holder(holder).filter(|lock| lock.ticket == Some(ticket)).cloned().collect()
     }
 
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiter_count(&self) -> usize {
+        self.queue.count()
+    }
+
     /// Open requests to make way of a scope, oldest first.
     pub fn release_requests(&self, scope: &ScopeId) -> impl Iterator<Item = &Arc<ReleaseRequestRecord>> {
         self.requests.of_scope(scope)

@@ -59,7 +59,7 @@ pub(super) struct Watcher {
     session: Option<SessionId>,
     /// How that session ended, once its end was looked at.
     ended: Option<LeaveCause>,
-    _count: OpenWatch,
+    open: OpenWatch,
     _attachment: Option<Attachment>,
 }
 
@@ -92,7 +92,7 @@ impl Watcher {
             return Err(refuse_field("start_revision", "must be 0 with send_initial_state"));
         }
         let start = start(mesh, request.start_revision, &request.incarnation)?;
-        let count = mesh.watches.open()?;
+        let open = mesh.watches.open()?;
         let attachment = match caller.session {
             None => None,
             Some(session) => {
@@ -109,6 +109,7 @@ impl Watcher {
             (start, request.send_initial_state.then(|| Snapshot::take(&state, mesh, &filter)))
         };
         let before = Revision(start.0 - 1);
+        open.place.reached(before);
         Ok(Self {
             filter,
             stage: Stage::Opening(snapshot),
@@ -121,7 +122,7 @@ impl Watcher {
             mesh: mesh.clone(),
             session: caller.session,
             ended: None,
-            _count: count,
+            open,
             _attachment: attachment,
         })
     }
@@ -183,6 +184,7 @@ impl Watcher {
     fn pass_over(&mut self) -> Option<pb::EventBatch> {
         for log in self.chunk.by_ref() {
             self.looked_at = log.revision;
+            self.open.place.reached(log.revision);
             self.ended = self.session.and_then(|session| end_of(session, &log));
             let batch = self.filter.batch(&log);
             if batch.is_some() || self.ended.is_some() {

@@ -88,6 +88,11 @@ async fn the_status_tells_what_there_is() {
     assert_eq!((status.locks, status.entries, status.messages, status.watches), (2, 1, 1, 0));
     assert_eq!((status.start_time.unwrap().seconds, status.oldest_revision), (1, 1));
     assert_eq!((status.endpoints, status.idle_exit), (texts(&["unix:///socket"]), None));
+    let vitals = status.vitals.unwrap();
+    assert!(vitals.commits > 3 && vitals.last_commit.is_some() && vitals.longest_commit.is_some());
+    assert_eq!((vitals.queue_depth, vitals.watch_lag, vitals.refused_credentials), (0, 0, 0));
+    let locks = vitals.limits.iter().find(|limit| limit.name == "locks").unwrap();
+    assert_eq!((locks.used, locks.limit), (2, mesh_core::limits::LOCKS as u64));
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use tonic::transport::{Channel, Endpoint, Server};
 async fn serve(broker: &Broker) -> (tempfile::TempDir, Channel, tokio::task::JoinHandle<()>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    let incoming = transport::unix(tokio::net::UnixListener::bind(&path).unwrap());
+    let incoming = transport::unix(
+        tokio::net::UnixListener::bind(&path).unwrap(),
+        transport::OpenConnections::default(),
+    );
     let authority = Authority::new(rustix::process::geteuid().as_raw(), None);
     let routes = routes(&broker.mesh, Arc::new(authority)).unwrap();
     let stop = broker.mesh.shutdown.clone().cancelled_owned();

@@ -210,3 +210,44 @@ fn a_stop_finishes_what_was_asked_before_it() {
     let reopened = Bench::on(disk, WriterConfig::default());
     assert_eq!(reopened.online(), ["ann", "bob", "cat"]);
 }
+
+#[test]
+fn a_probe_is_answered_once_it_is_durable_and_is_no_revision() {
+    let mut bench = Bench::new();
+    bench.join("ann");
+    let before = bench.seen.view.revision();
+    let mut probes: Vec<_> = (0..3).map(|_| bench.probe()).collect();
+    assert_eq!(probes[0].try_recv(), Err(TryRecvError::Empty));
+    bench.store.costs();
+    bench.turn().unwrap();
+    assert_eq!(bench.store.costs(), [1], "one write for all who ask");
+    assert!(probes.iter_mut().all(|probe| probe.try_recv() == Ok(())));
+    assert_eq!((bench.seen.view.revision(), bench.seen.events.head()), (before, before));
+    let bench = bench.reopen();
+    assert_eq!(bench.seen.view.revision(), before);
+}
+
+#[test]
+fn a_probe_of_a_disk_that_fails_is_not_answered_and_ends_the_writer() {
+    for fault in FAULTS {
+        let mut bench = Bench::new();
+        bench.disk.inject(1, fault);
+        let mut probe = bench.probe();
+        assert!(bench.turn().is_err(), "{fault:?}");
+        assert_eq!(probe.try_recv(), Err(TryRecvError::Closed), "{fault:?}");
+    }
+}
+
+#[test]
+fn commits_are_counted_with_what_is_in_them() {
+    let mut bench = Bench::new();
+    let session = bench.join("ann");
+    let before = bench.seen.commits.count();
+    let answers: Vec<_> = (0..3).map(|n| bench.submit(by(session, put(&format!("k{n}"), "v")))).collect();
+    bench.turn().unwrap();
+    drop(answers);
+    let seen = bench.seen.commits.clone();
+    assert_eq!(seen.count(), before + 1);
+    assert_eq!(seen.transactions().sum, 4.0, "the join, and three together");
+    assert!(seen.bytes().sum > 100.0 && seen.last_and_longest().1 >= seen.last_and_longest().0);
+}

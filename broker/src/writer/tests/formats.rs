@@ -44,7 +44,7 @@ fn start(dir: &Path) -> (Started, u32) {
 }
 
 fn stop(started: Started) {
-    let Started { handle, view, events, leases, clock: _, thread } = started;
+    let Started { handle, view, events, leases, clock: _, thread, commits: _ } = started;
     handle.stop();
     thread.join().unwrap().unwrap();
     drop((view, events, leases));

@@ -47,6 +47,11 @@ impl Queue {
         self.by_scope.get(scope).into_iter().flat_map(|waiting| waiting.tickets.values())
     }
 
+    /// How many requests wait.
+    pub(super) fn count(&self) -> usize {
+        self.by_ticket.len()
+    }
+
     /// How many requests of a scope wait.
     pub(super) fn len(&self, scope: &ScopeId) -> usize {
         self.by_scope.get(scope).map_or(0, |waiting| waiting.tickets.len())

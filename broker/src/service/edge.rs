@@ -1,0 +1,173 @@
+//! Where calls enter: each has a span, and what is refused or slow is noted, whatever service it is for.
+//!
+//! What must hold: with nobody asking for figures, and without logs of level debug, a call costs one allocation here;
+//! nothing that a caller sends is logged but the path of its method, which is cut short.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use crate::metrics::code_name;
+use crate::vitals::Vitals;
+
+/// Longest path of a method that is logged.
+const PATH: usize = 128;
+/// How long refused credentials are only counted after one was logged: whoever tries many shall not fill the log.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Puts the edge around services.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    vitals: Arc<Vitals>,
+    credentials: Arc<Mutex<Unheard>>,
+}
+
+/// Refused credentials since one was logged.
+#[derive(Debug, Default)]
+struct Unheard {
+    logged: Option<Instant>,
+    since: u64,
+}
+
+/// A service behind the edge.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded<S> {
+    inner: S,
+    edge: Edge,
+}
+
+impl Edge {
+    pub(crate) fn new(vitals: Arc<Vitals>) -> Self {
+        Self { vitals, credentials: Arc::default() }
+    }
+
+    /// Notes how a call went: its status, if it was refused before there was anything to answer.
+    fn note(&self, span: &Span, path: &str, refused: Option<&Status>, took: Duration) {
+        let code = refused.map_or(Code::Ok, Status::code);
+        if let Some(calls) = &self.vitals.calls {
+            calls.note(path, code, took);
+        }
+        span.record("code", code_name(code));
+        let Some(status) = refused else {
+            tracing::debug!(parent: span, took_us = micros(took), "answered");
+            return;
+        };
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        self.vitals.refused.note(reason, code);
+        self.log(span, short(path), code, reason.unwrap_or_default(), took);
+    }
+
+    /// One line for each call that failed; that a call is refused is everyday business.
+    fn log(&self, span: &Span, method: &str, code: Code, reason: &str, took: Duration) {
+        let (code_name, took_us) = (code_name(code), micros(took));
+        match code {
+            Code::Internal | Code::DataLoss | Code::Unknown => {
+                tracing::error!(parent: span, method, code = code_name, reason, took_us, "failed");
+            }
+            Code::Unauthenticated => {
+                if let Some(unheard) = self.unheard() {
+                    tracing::warn!(
+                        parent: span, method, unheard, "refused: no credential, or not one that is good"
+                    );
+                }
+            }
+            Code::Unavailable if reason == "OVERLOADED" => {
+                tracing::warn!(parent: span, method, code = code_name, reason, took_us, "refused");
+            }
+            _ => tracing::debug!(parent: span, method, code = code_name, reason, took_us, "refused"),
+        }
+    }
+
+    /// How many refused credentials were not logged, if this one is to be.
+    fn unheard(&self) -> Option<u64> {
+        let mut unheard = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if unheard.logged.is_some_and(|logged| logged.elapsed() < QUIET) {
+            unheard.since += 1;
+            return None;
+        }
+        unheard.logged = Some(Instant::now());
+        Some(std::mem::take(&mut unheard.since))
+    }
+}
+
+impl<S> Layer<S> for Edge {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Guarded { inner, edge: self.clone() }
+    }
+}
+
+impl<S, B, R> Service<http::Request<B>> for Guarded<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let begun = Instant::now();
+        let path = request.uri().clone();
+        let span = tracing::debug_span!(
+            "call",
+            method = short(path.path()),
+            traceparent = request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()),
+            scope = Empty,
+            peer = Empty,
+            session = Empty,
+            request_id = Empty,
+            revision = Empty,
+            code = Empty,
+        );
+        let edge = self.edge.clone();
+        let answer = {
+            let _entered = span.enter();
+            self.inner.call(request)
+        };
+        Box::pin(async move {
+            let answer = answer.instrument(span.clone()).await;
+            if let Ok(response) = &answer {
+                let refused = response.extensions().get::<Status>();
+                edge.note(&span, path.path(), refused, begun.elapsed());
+            }
+            answer
+        })
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn short(path: &str) -> &str {
+    path.get(..path.floor_char_boundary(PATH)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_tries_many_credentials_does_not_fill_the_log() {
+        let (writer, _inputs) = crate::queue::queue();
+        let edge = Edge::new(Arc::new(Vitals::new(Arc::default(), writer)));
+        assert_eq!(edge.unheard(), Some(0));
+        assert_eq!((edge.unheard(), edge.unheard()), (None, None));
+        edge.credentials.lock().unwrap().logged = Instant::now().checked_sub(QUIET);
+        assert_eq!(edge.unheard(), Some(2));
+    }
+}

@@ -1,0 +1,1 @@
+//! Logs tell what happened, and no secret.

@@ -1,0 +1,1 @@
+//! A newer version takes over in place.
