@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use mesh_core::limits;
 use mesh_core::time::Millis;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
 use crate::service::auth::{Authority, SessionTokens};
+use crate::service::deadline::Deadline;
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::writer::{self, Started};
@@ -76,7 +78,7 @@ async fn run(
 ) -> anyhow::Result<()> {
     let Listeners { unix, tcp, socket } = listeners;
     let mut servers = JoinSet::new();
-    servers.spawn(serve_on(Server::builder(), transport::unix(unix), routes.clone(), stop.clone()));
+    servers.spawn(serve_on(bounded(), transport::unix(unix), routes.clone(), stop.clone()));
     if let Some(tcp) = tcp {
         servers.spawn(serve_on(probing(), transport::tcp(tcp), routes, stop.clone()));
     }
@@ -106,13 +108,23 @@ async fn run(
 /// A server that asks silent clients whether they are there: a network may lose them without a word. The kernel
 /// never does, and a process that is only stopped does not answer, so a Unix socket is not probed.
 fn probing() -> Server {
-    Server::builder()
+    bounded()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
 }
 
+/// A server that takes only so much of each connection.
+fn bounded() -> Server {
+    Server::builder()
+        .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(limits::HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(limits::RESET_STREAMS))
+        .initial_stream_window_size(limits::STREAM_WINDOW)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW)
+}
+
 async fn serve_on<Io>(
-    mut server: Server,
+    server: Server,
     incoming: impl tokio_stream::Stream<Item = std::io::Result<transport::Connection<Io>>>,
     routes: Routes,
     stop: CancellationToken,
@@ -121,7 +133,11 @@ where
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     transport::Connection<Io>: Connected,
 {
-    server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
+    server
+        .layer(Deadline)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {

@@ -1,4 +1,8 @@
 //! Accepted connections, as the services know them: how they came in, and whether they are still open.
+//!
+//! What must hold: a connection for which there is no place is closed without a word, and the others go on.
+
+mod places;
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +16,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 
+use self::places::{Place, Places, Prompt, Remote};
 use crate::service::auth::{ConnectionInfo, Transport};
 
 /// How long nothing is accepted after a failure: one that lasts, such as no descriptor being free, would
@@ -21,27 +26,47 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// An open connection. Its end is what tells that the process behind it may be gone.
 #[derive(Debug)]
 pub(crate) struct Connection<Io> {
-    io: Io,
+    io: Prompt<Io>,
     transport: Transport,
     alive: Arc<()>,
+    _place: Place,
 }
 
 /// Connections to a Unix socket; the kernel says whose they are.
 pub(crate) fn unix(listener: UnixListener) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
-    paced(UnixListenerStream::new(listener)).map(|accepted| {
-        let io = accepted?;
-        let uid = io.peer_cred()?.uid();
-        Ok(Connection { io, transport: Transport::Unix { uid }, alive: Arc::new(()) })
+    let (places, own) = (Places::new(), rustix::process::geteuid().as_raw());
+    paced(UnixListenerStream::new(listener)).filter_map(move |accepted| {
+        let with_uid = |io: UnixStream| Ok((io.peer_cred()?.uid(), io));
+        let (uid, io) = match accepted.and_then(with_uid) {
+            Ok(accepted) => accepted,
+            Err(error) => return Some(Err(error)),
+        };
+        let place = places.take(if uid == own { Remote::Own } else { Remote::User(uid) })?;
+        Some(Ok(Connection::new(io, Transport::Unix { uid }, place)))
     })
 }
 
 /// Connections to a TCP address.
 pub(crate) fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
-    paced(TcpListenerStream::new(listener)).map(|accepted| {
-        let io = accepted?;
-        io.set_nodelay(true)?;
-        Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()) })
+    let places = Places::new();
+    paced(TcpListenerStream::new(listener)).filter_map(move |accepted| {
+        let with_address = |io: TcpStream| {
+            io.set_nodelay(true)?;
+            Ok((io.peer_addr()?.ip(), io))
+        };
+        let (address, io) = match accepted.and_then(with_address) {
+            Ok(accepted) => accepted,
+            Err(error) => return Some(Err(error)),
+        };
+        let place = places.take(Remote::Address(address))?;
+        Some(Ok(Connection::new(io, Transport::Tcp, place)))
     })
+}
+
+impl<Io> Connection<Io> {
+    fn new(io: Io, transport: Transport, place: Place) -> Self {
+        Self { io: Prompt::new(io), transport, alive: Arc::new(()), _place: place }
+    }
 }
 
 /// The same, with a pause after each failure to accept.

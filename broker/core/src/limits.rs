@@ -196,3 +196,39 @@ pub const WATCHES: usize = 10_000;
 pub const REMEMBERED_REQUESTS: usize = 10_000;
 /// Slots of the event history in the store: revision modulo this is the slot.
 pub const HISTORY_SLOTS: u64 = 131_072;
+
+/// Most requests that wait for the disk, besides one of each caller; of those as many again.
+pub const QUEUE: usize = 8_192;
+/// Most requests of one caller that wait for the disk; fewer when many callers' do.
+pub const QUEUE_PER_CALLER: usize = 1_024;
+/// About how many bytes of requests wait for the disk at most, counted in the same way.
+pub const QUEUE_BYTES: usize = 67_108_864;
+/// Most requests taken before what they came to is committed and answered.
+pub const INPUTS_PER_TURN: usize = 256;
+/// Longest time that a call takes beyond what it asks the broker to wait.
+pub const CALL: Millis = Millis::seconds(30);
+/// Largest request that is taken apart; every field has a bound of its own far below.
+pub const REQUEST_BYTES: usize = 4_194_304;
+/// Most bytes of the headers of a call.
+pub const HEADER_BYTES: u32 = 16_384;
+/// Most calls and streams at a time on one connection; more wait at the client.
+pub const STREAMS_PER_CONNECTION: u32 = 256;
+/// Most calls cancelled by a client that the broker has not looked at yet; more end the connection.
+pub const RESET_STREAMS: usize = 128;
+/// Bytes of one call that may be on their way before the broker has taken any of them.
+pub const STREAM_WINDOW: u32 = 262_144;
+/// The same of all calls on a connection.
+pub const CONNECTION_WINDOW: u32 = 1_048_576;
+/// Most open connections to the Unix socket, and as many over TCP; fewer when the system allows fewer open files.
+pub const CONNECTIONS: usize = 16_384;
+/// Most open connections from one address over TCP, and from one other user.
+pub const CONNECTIONS_PER_REMOTE: usize = 1_024;
+/// How long a new connection may take to say that it speaks HTTP/2.
+pub const GREETING: Millis = Millis::seconds(10);
+
+/// Calls per second of one session, or of one connection without a session, in the long run.
+pub const RATE_PER_SECOND: usize = 4_000;
+/// Calls that one may make at once before it is held to that rate.
+pub const RATE_AT_ONCE: usize = 8_000;
+/// How long a call that comes too early is held, in place of a refusal.
+pub const RATE_HOLD: Millis = Millis(250);
