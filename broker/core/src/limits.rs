@@ -28,6 +28,8 @@ pub const CHILDREN: usize = 32;
 pub const CHILD_ID_BYTES: usize = 128;
 /// Most peers known to a mesh, live or not.
 pub const PEERS: usize = 100_000;
+/// Most peers known in one scope, so that none fills the mesh.
+pub const PEERS_PER_SCOPE: usize = 50_000;
 /// How long an offline peer stays known.
 pub const PEER_RETENTION: Millis = Millis::days(30);
 
@@ -39,6 +41,8 @@ pub const TARGETS: usize = 100;
 pub const LOCKS_PER_PEER: usize = 10_000;
 /// Most locks of a mesh.
 pub const LOCKS: usize = 200_000;
+/// Most locks of one scope.
+pub const LOCKS_PER_SCOPE: usize = 100_000;
 /// Most locks that end together in one transaction; the rest follow in the next.
 pub const UNLOCKS_PER_TRANSACTION: usize = 100;
 /// Most globs of one request: each is compared with every lock below its directory.
@@ -84,6 +88,8 @@ pub const ENTRY_TAGS: usize = 16;
 pub const TAG_BYTES: usize = 64;
 /// Most entries of a mesh.
 pub const ENTRIES: usize = 2_000_000;
+/// Most entries of one scope.
+pub const ENTRIES_PER_SCOPE: usize = 1_000_000;
 
 /// Most former versions kept of a key, and most bytes of them, their labels included.
 pub const VERSIONS_KEPT: (usize, usize) = (10, 262_144);
@@ -143,6 +149,10 @@ pub const MENTIONS: usize = 32;
 pub const MESSAGE_BYTES: usize = 268_435_456;
 /// Most messages of a mesh.
 pub const MESSAGES: usize = 200_000;
+/// Most bytes of message bodies of one scope, with the targets that they mention.
+pub const MESSAGE_BYTES_PER_SCOPE: usize = 134_217_728;
+/// Most messages of one scope.
+pub const MESSAGES_PER_SCOPE: usize = 100_000;
 /// How long an unread message is kept.
 pub const MESSAGE_RETENTION: Millis = Millis::days(7);
 /// How long a message to a topic is kept.
