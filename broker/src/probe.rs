@@ -74,7 +74,7 @@ mod tests {
         let probe = Probe::new(handle);
         let writer = std::thread::spawn(move || {
             let mut probes = 0;
-            while let Ok(input) = inputs.recv() {
+            while let Ok(input) = inputs.wait(None) {
                 if let Input::Probe(answer) = input {
                     probes += 1;
                     answer.send(()).unwrap();
@@ -94,8 +94,8 @@ mod tests {
         let probe = Probe::new(handle);
         assert_eq!(probe.look().await, Health::Slow);
         assert_eq!(probe.look().await, Health::Slow);
-        assert!(matches!(inputs.recv_timeout(Duration::ZERO), Ok(Input::Probe(_))));
-        assert_eq!(inputs.recv_timeout(Duration::ZERO).err(), Some(RecvTimeoutError::Timeout));
+        assert!(matches!(inputs.wait(Some(Duration::ZERO)), Ok(Input::Probe(_))));
+        assert_eq!(inputs.wait(Some(Duration::ZERO)).err(), Some(RecvTimeoutError::Timeout));
         tokio::time::advance(FRESH).await;
         drop(inputs);
         assert_eq!(probe.look().await, Health::Gone);

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use mesh_core::limits;
 use mesh_core::time::Millis;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -22,6 +23,7 @@ use crate::ids::Ids;
 use crate::instance::{self, Instance, Socket};
 use crate::metrics::{Calls, endpoint};
 use crate::service::auth::{Authority, SessionTokens};
+use crate::service::deadline::Deadline;
 use crate::service::edge::Edge;
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
@@ -96,7 +98,7 @@ async fn run(
     let (stop, open) = (&mesh.shutdown, &mesh.vitals.open);
     let mut servers = JoinSet::new();
     let incoming = transport::unix(unix, open.clone());
-    servers.spawn(serve_on(Server::builder(), Hosts::Any, incoming, routes.clone(), stop.clone()));
+    servers.spawn(serve_on(bounded(), Hosts::Any, incoming, routes.clone(), stop.clone()));
     match tcp {
         None => {}
         Some(TcpSocket { listener, certificates: None, hosts }) => {
@@ -143,9 +145,19 @@ async fn run(
 /// A server that asks silent clients whether they are there: a network may lose them without a word. The kernel
 /// never does, and a process that is only stopped does not answer, so a Unix socket is not probed.
 fn probing() -> Server {
-    Server::builder()
+    bounded()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+}
+
+/// A server that takes only so much of each connection.
+fn bounded() -> Server {
+    Server::builder()
+        .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(limits::HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(limits::RESET_STREAMS))
+        .initial_stream_window_size(limits::STREAM_WINDOW)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW)
 }
 
 async fn serve_on<Io>(
@@ -159,7 +171,7 @@ where
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     transport::Connection<Io>: Connected,
 {
-    let mut server = server.layer(Checks::new(hosts));
+    let mut server = server.layer(Checks::new(hosts)).layer(Deadline);
     server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
 }
 

@@ -7,6 +7,7 @@
 mod admin;
 pub mod auth;
 mod convert;
+pub mod deadline;
 pub(crate) mod edge;
 mod events;
 mod health;
@@ -16,6 +17,7 @@ mod page;
 mod paths;
 mod peers;
 mod places;
+mod rate;
 mod reads;
 mod receipts;
 mod search;
@@ -64,13 +66,10 @@ use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::ids::Ids;
 use crate::leases::Leases;
-use crate::queue::{Handle, Reply};
+use crate::queue::{Handle, Lane, Reply};
 use crate::store::Store;
 use crate::view::View;
 use crate::vitals::Vitals;
-
-/// Largest request that is taken apart; every field has a bound of its own far below.
-const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Everything a service needs, shared by all of them.
 #[derive(Clone, Debug)]
@@ -190,13 +189,13 @@ impl Drop for OpenWatch {
 pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_reflection::server::Error> {
     let gate = Gate::new(authority, mesh.tokens.clone(), mesh.leases.clone(), mesh.shutdown.clone());
     let open = gate.always_open();
-    let peers = PeerServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let messages = MessageServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let state = StateServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let locks = LockServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let paths = PathServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let events = EventServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let peers = PeerServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let messages = MessageServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let state = StateServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let locks = LockServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let paths = PathServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let events = EventServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let health = HealthServer::new(health::Health::new(mesh.vitals.clone(), mesh.shutdown.clone()));
     Ok(Routes::new(InterceptedService::new(peers, gate.clone()))
         .add_service(InterceptedService::new(messages, gate.clone()))
@@ -226,6 +225,11 @@ where
     if let Some(session) = session {
         tracing::Span::current().record("session", tracing::field::display(session.0));
     }
+    let pace = request.extensions().get::<rate::Pace>().copied().unwrap_or(rate::Pace::Now);
+    if let Err(refusal) = pace.keep().await {
+        tracing::debug!(call = std::any::type_name::<Q>(), ?session, %refusal, "refused");
+        return Err(refusal.into());
+    }
     match run(caller, request.into_inner()).await {
         Ok(answer) => Ok(Response::new(answer)),
         Err(refusal) => {
@@ -248,9 +252,20 @@ impl Mesh {
         key: RequestKey,
         command: Command,
     ) -> Result<Reply, Refusal> {
+        self.submit_in(caller.map_or(Lane::Broker, Lane::Session), caller, key, command).await
+    }
+
+    /// As [`Self::submit`], waiting in a lane.
+    async fn submit_in(
+        &self,
+        lane: Lane,
+        caller: Option<SessionId>,
+        key: RequestKey,
+        command: Command,
+    ) -> Result<Reply, Refusal> {
         let request = CoreRequest { caller, request_id: key.id, fingerprint: key.fingerprint, command };
         self.name_in_span(caller, &request);
-        let reply = self.writer.submit(request).await?;
+        let reply = self.writer.submit_in(lane, request).await?;
         tracing::Span::current().record("revision", reply.revision.0);
         Ok(reply)
     }

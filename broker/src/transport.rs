@@ -1,6 +1,9 @@
 //! Accepted connections, as the services know them: how they came in, and whether they are still open.
+//!
+//! What must hold: a connection for which there is no place is closed without a word, and the others go on.
 
 mod handshakes;
+mod places;
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,6 +20,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 
 use self::handshakes::Handshakes;
+use self::places::{Place, Places, Prompt, Remote};
 use crate::service::auth::{ConnectionInfo, Transport};
 use crate::tls::Certificates;
 
@@ -27,9 +31,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// An open connection. Its end is what tells that the process behind it may be gone.
 #[derive(Debug)]
 pub(crate) struct Connection<Io> {
-    io: Io,
+    io: Prompt<Io>,
     transport: Transport,
     alive: Arc<()>,
+    _place: Place,
     _open: OpenConnection,
 }
 
@@ -65,10 +70,15 @@ pub(crate) fn unix(
     listener: UnixListener,
     open: OpenConnections,
 ) -> impl Stream<Item = io::Result<Connection<UnixStream>>> {
-    paced(UnixListenerStream::new(listener)).map(move |accepted| {
-        let io = accepted?;
-        let uid = io.peer_cred()?.uid();
-        Ok(Connection { io, transport: Transport::Unix { uid }, alive: Arc::new(()), _open: open.one() })
+    let (places, own) = (Places::new(), rustix::process::geteuid().as_raw());
+    paced(UnixListenerStream::new(listener)).filter_map(move |accepted| {
+        let with_uid = |io: UnixStream| Ok((io.peer_cred()?.uid(), io));
+        let (uid, io) = match accepted.and_then(with_uid) {
+            Ok(accepted) => accepted,
+            Err(error) => return Some(Err(error)),
+        };
+        let place = places.take(if uid == own { Remote::Own } else { Remote::User(uid) })?;
+        Some(Ok(Connection::new(io, Transport::Unix { uid }, place, open.one())))
     })
 }
 
@@ -77,10 +87,26 @@ pub(crate) fn tcp(
     listener: TcpListener,
     open: OpenConnections,
 ) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
-    paced(TcpListenerStream::new(listener)).map(move |accepted| {
-        let io = accepted?;
-        io.set_nodelay(true)?;
-        Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()), _open: open.one() })
+    placed(listener).map(move |placed| {
+        let (io, place) = placed?;
+        Ok(Connection::new(io, Transport::Tcp, place, open.one()))
+    })
+}
+
+/// Accepted connections that have a place.
+fn placed(listener: TcpListener) -> impl Stream<Item = io::Result<(TcpStream, Place)>> {
+    let places = Places::new();
+    paced(TcpListenerStream::new(listener)).filter_map(move |accepted| {
+        let with_address = |io: TcpStream| {
+            io.set_nodelay(true)?;
+            Ok((io.peer_addr()?.ip(), io))
+        };
+        let (address, io) = match accepted.and_then(with_address) {
+            Ok(accepted) => accepted,
+            Err(error) => return Some(Err(error)),
+        };
+        let place = places.take(Remote::Address(address))?;
+        Some(Ok((io, place)))
     })
 }
 
@@ -91,26 +117,30 @@ pub(crate) fn tls(
     open: OpenConnections,
 ) -> impl Stream<Item = io::Result<Connection<TlsStream<TcpStream>>>> {
     async_stream::stream! {
-        let mut accepted = pin!(paced(TcpListenerStream::new(listener)));
+        let mut accepted = pin!(placed(listener));
         let mut handshakes = Handshakes::new();
         loop {
             let came = tokio::select! {
                 accepted = accepted.next() => match accepted {
-                    Some(Ok(io)) => {
-                        // One that is closed already fails in the handshake.
-                        let _ = io.set_nodelay(true);
-                        handshakes.begin(io, certificates.current());
+                    Some(Ok((io, place))) => {
+                        handshakes.begin(io, place, certificates.current());
                         continue;
                     }
                     Some(Err(error)) => Err(error),
                     None => return,
                 },
-                io = handshakes.next() => {
-                    Ok(Connection { io, transport: Transport::Tcp, alive: Arc::new(()), _open: open.one() })
+                (io, place) = handshakes.next() => {
+                    Ok(Connection::new(io, Transport::Tcp, place, open.one()))
                 }
             };
             yield came;
         }
+    }
+}
+
+impl<Io> Connection<Io> {
+    fn new(io: Io, transport: Transport, place: Place, open: OpenConnection) -> Self {
+        Self { io: Prompt::new(io), transport, alive: Arc::new(()), _place: place, _open: open }
     }
 }
 

@@ -13,21 +13,20 @@ pub mod recovery;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mesh_core::State;
 use mesh_core::command::{Command, Request};
 use mesh_core::event::{Event, LeaveCause};
 use mesh_core::id::SessionId;
 use mesh_core::idempotency::Idempotency;
-use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::rejection::Rejection;
 use mesh_core::state::deadlines::Due;
 use mesh_core::state::{Decision, Transaction};
 use mesh_core::time::{Millis, Timestamp};
+use mesh_core::{State, limits};
 use tokio::sync::oneshot;
 
 use self::history::History;
@@ -35,24 +34,24 @@ use crate::clock::{Clock, Time};
 use crate::events::{EventLog, Publisher};
 use crate::leases::Leases;
 use crate::metrics::Commits;
-use crate::queue::{self, CallError, Connection, Handle, Input, Reply};
+use crate::queue::{self, CallError, Connection, Handle, Input, Inputs, Reply};
 use crate::records;
 use crate::store::{self, Batch, MAX_BATCH_OPS, MAX_VALUE_BYTES, Store, StoreError};
 use crate::view::View;
 
-/// Most inputs taken before what they came to is committed and answered.
-const INPUTS_PER_TURN: usize = 1_024;
-
 /// A lease that ended so long before it was looked at was not heard out: the process was stopped or starved, and
 /// what its clients sent meanwhile still waits to be read.
 const STALL: Millis = Millis(250);
+
+/// Half of what a timestamp counts.
+const HALF: Duration = Duration::from_micros(500);
 
 /// What the writer is told at start.
 #[derive(Clone, Debug)]
 pub struct WriterConfig {
     /// How long a peer whose stream broke may take to come back.
     pub grace: Millis,
-    /// How many transactions the history keeps; at most [`HISTORY_SLOTS`].
+    /// How many transactions the history keeps; at most [`limits::HISTORY_SLOTS`].
     pub history_count: u64,
     /// How long the history keeps a transaction, in mesh time.
     pub history_age: Millis,
@@ -62,7 +61,12 @@ pub struct WriterConfig {
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { grace: Millis(500), history_count: HISTORY_SLOTS, history_age: Millis::days(7), ring: 8_192 }
+        Self {
+            grace: Millis(500),
+            history_count: limits::HISTORY_SLOTS,
+            history_age: Millis::days(7),
+            ring: 8_192,
+        }
     }
 }
 
@@ -185,7 +189,7 @@ impl Writer {
     }
 
     /// Works until it is told to stop or its last caller is gone.
-    fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), StoreError> {
+    fn run(&mut self, inputs: &Inputs) -> Result<(), StoreError> {
         loop {
             let first = match self.wait(inputs) {
                 Ok(first) => Some(first),
@@ -202,10 +206,10 @@ impl Writer {
     }
 
     /// Decides what waits in the queue, after `first`, and ends what is due. True when it was told to stop.
-    pub fn gather(&mut self, first: Option<Input>, inputs: &Receiver<Input>) -> Result<bool, StoreError> {
+    pub fn gather(&mut self, first: Option<Input>, inputs: &Inputs) -> Result<bool, StoreError> {
         let mut stop = false;
         // Bounded, so that the commit and its answers come even if inputs never cease.
-        for input in first.into_iter().chain(inputs.try_iter()).take(INPUTS_PER_TURN) {
+        for input in first.into_iter().chain(inputs.waiting()).take(limits::INPUTS_PER_TURN) {
             stop |= matches!(input, Input::Stop);
             self.take(input)?;
             if stop {
@@ -224,15 +228,10 @@ impl Writer {
     }
 
     /// Waits for an input, at most until something is due.
-    fn wait(&self, inputs: &Receiver<Input>) -> Result<Input, RecvTimeoutError> {
-        match self.next_deadline() {
-            // A timestamp counts whole milliseconds; half a one more and the thing is due on waking.
-            Some(at) => {
-                let span = Duration::from_millis(at.since(self.clock.at()).0) + Duration::from_micros(500);
-                inputs.recv_timeout(span)
-            }
-            None => inputs.recv().map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
-        }
+    fn wait(&self, inputs: &Inputs) -> Result<Input, RecvTimeoutError> {
+        // A timestamp counts whole milliseconds; half a one more and the thing is due on waking.
+        let until = |at: Timestamp| Duration::from_millis(at.since(self.clock.at()).0) + HALF;
+        inputs.wait(self.next_deadline().map(until))
     }
 
     fn take(&mut self, input: Input) -> Result<(), StoreError> {

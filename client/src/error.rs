@@ -137,9 +137,11 @@ impl ClientError {
 }
 
 impl Refusal {
-    /// UNAVAILABLE may be repeated blindly; OVERLOADED too, which comes before anything was done.
+    /// UNAVAILABLE may be repeated blindly, and so may what tells when to: a rate, met before anything was done.
     fn is_transient(&self) -> bool {
-        self.code == Code::Unavailable || self.reason == ErrorReason::Overloaded
+        self.code == Code::Unavailable
+            || self.reason == ErrorReason::Overloaded
+            || (self.reason == ErrorReason::LimitReached && self.retry_after.is_some())
     }
 }
 
@@ -240,6 +242,15 @@ mod tests {
         assert_eq!(refusal.field_violations[0].field, "paths[2]");
         assert_eq!(error.to_string(), "paths: one is empty\n  paths[2]: is empty");
         assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_rate_is_waited_for_and_another_limit_is_not() {
+        let mut details = ErrorDetails::with_error_info("LIMIT_REACHED", mesh_proto::ERROR_DOMAIN, []);
+        let status = |details| Status::with_error_details(Code::ResourceExhausted, "too many", details);
+        assert!(!decode(&status(details.clone())).is_transient());
+        details.set_retry_info(Some(Duration::from_millis(250)));
+        assert!(decode(&status(details)).is_transient());
     }
 
     #[test]

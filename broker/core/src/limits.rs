@@ -28,6 +28,8 @@ pub const CHILDREN: usize = 32;
 pub const CHILD_ID_BYTES: usize = 128;
 /// Most peers known to a mesh, live or not.
 pub const PEERS: usize = 100_000;
+/// Most peers known in one scope, so that none fills the mesh.
+pub const PEERS_PER_SCOPE: usize = 50_000;
 /// How long an offline peer stays known.
 pub const PEER_RETENTION: Millis = Millis::days(30);
 
@@ -39,6 +41,8 @@ pub const TARGETS: usize = 100;
 pub const LOCKS_PER_PEER: usize = 10_000;
 /// Most locks of a mesh.
 pub const LOCKS: usize = 200_000;
+/// Most locks of one scope.
+pub const LOCKS_PER_SCOPE: usize = 100_000;
 /// Most locks that end together in one transaction; the rest follow in the next.
 pub const UNLOCKS_PER_TRANSACTION: usize = 100;
 /// Most globs of one request: each is compared with every lock below its directory.
@@ -84,6 +88,8 @@ pub const ENTRY_TAGS: usize = 16;
 pub const TAG_BYTES: usize = 64;
 /// Most entries of a mesh.
 pub const ENTRIES: usize = 2_000_000;
+/// Most entries of one scope.
+pub const ENTRIES_PER_SCOPE: usize = 1_000_000;
 
 /// Most former versions kept of a key, and most bytes of them, their labels included.
 pub const VERSIONS_KEPT: (usize, usize) = (10, 262_144);
@@ -143,6 +149,10 @@ pub const MENTIONS: usize = 32;
 pub const MESSAGE_BYTES: usize = 268_435_456;
 /// Most messages of a mesh.
 pub const MESSAGES: usize = 200_000;
+/// Most bytes of message bodies of one scope, with the targets that they mention.
+pub const MESSAGE_BYTES_PER_SCOPE: usize = 134_217_728;
+/// Most messages of one scope.
+pub const MESSAGES_PER_SCOPE: usize = 100_000;
 /// How long an unread message is kept.
 pub const MESSAGE_RETENTION: Millis = Millis::days(7);
 /// How long a message to a topic is kept.
@@ -196,3 +206,39 @@ pub const WATCHES: usize = 10_000;
 pub const REMEMBERED_REQUESTS: usize = 10_000;
 /// Slots of the event history in the store: revision modulo this is the slot.
 pub const HISTORY_SLOTS: u64 = 131_072;
+
+/// Most requests that wait for the disk, besides one of each caller; of those as many again.
+pub const QUEUE: usize = 8_192;
+/// Most requests of one caller that wait for the disk; fewer when many callers' do.
+pub const QUEUE_PER_CALLER: usize = 1_024;
+/// About how many bytes of requests wait for the disk at most, counted in the same way.
+pub const QUEUE_BYTES: usize = 67_108_864;
+/// Most requests taken before what they came to is committed and answered.
+pub const INPUTS_PER_TURN: usize = 256;
+/// Longest time that a call takes beyond what it asks the broker to wait.
+pub const CALL: Millis = Millis::seconds(30);
+/// Largest request that is taken apart; every field has a bound of its own far below.
+pub const REQUEST_BYTES: usize = 4_194_304;
+/// Most bytes of the headers of a call.
+pub const HEADER_BYTES: u32 = 16_384;
+/// Most calls and streams at a time on one connection; more wait at the client.
+pub const STREAMS_PER_CONNECTION: u32 = 256;
+/// Most calls cancelled by a client that the broker has not looked at yet; more end the connection.
+pub const RESET_STREAMS: usize = 128;
+/// Bytes of one call that may be on their way before the broker has taken any of them.
+pub const STREAM_WINDOW: u32 = 262_144;
+/// The same of all calls on a connection.
+pub const CONNECTION_WINDOW: u32 = 1_048_576;
+/// Most open connections to the Unix socket, and as many over TCP; fewer when the system allows fewer open files.
+pub const CONNECTIONS: usize = 16_384;
+/// Most open connections from one address over TCP, and from one other user.
+pub const CONNECTIONS_PER_REMOTE: usize = 1_024;
+/// How long a new connection may take to say that it speaks HTTP/2.
+pub const GREETING: Millis = Millis::seconds(10);
+
+/// Calls per second of one session, or of one connection without a session, in the long run.
+pub const RATE_PER_SECOND: usize = 4_000;
+/// Calls that one may make at once before it is held to that rate.
+pub const RATE_AT_ONCE: usize = 8_000;
+/// How long a call that comes too early is held, in place of a refusal.
+pub const RATE_HOLD: Millis = Millis(250);

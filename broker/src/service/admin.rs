@@ -12,7 +12,6 @@ use super::convert::{count, duration, timestamp};
 use super::status::Refusal;
 use super::{Mesh, answer};
 use crate::metrics::process;
-use crate::queue;
 
 #[tonic::async_trait]
 impl AdminService for Mesh {
@@ -64,7 +63,7 @@ fn vitals(mesh: &Mesh, state: &State) -> pb::Vitals {
     let disk = rustix::fs::statvfs(&mesh.info.store_path).ok();
     pb::Vitals {
         queue_depth: count(mesh.writer.depth()),
-        queue_capacity: count(queue::CAPACITY),
+        queue_capacity: count(limits::QUEUE),
         watch_lag: mesh.watches.lag(state.revision()),
         waiters: count(state.locks.waiter_count()),
         connections: count(vitals.connections()),

@@ -15,9 +15,10 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use uuid::Uuid;
 
+use super::rate::{Rates, rate_key};
 use super::status::Refusal;
 use crate::leases::Leases;
-use crate::queue::Connection;
+use crate::queue::{Connection, Lane};
 use crate::store::Secret;
 
 /// How a connection reached the broker.
@@ -175,6 +176,7 @@ pub struct Gate {
     authority: Arc<Authority>,
     tokens: SessionTokens,
     leases: Leases,
+    rates: Rates<Lane>,
     /// Closes the gate.
     closing: CancellationToken,
 }
@@ -188,7 +190,7 @@ impl Gate {
         leases: Leases,
         closing: CancellationToken,
     ) -> Self {
-        Self { authority, tokens, leases, closing }
+        Self { authority, tokens, leases, rates: Rates::new(), closing }
     }
 
     /// The same gate, but one that does not close: to ask after a broker that is going.
@@ -215,6 +217,7 @@ impl Gate {
 impl Interceptor for Gate {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let caller = self.admit(&request)?;
+        request.extensions_mut().insert(self.rates.count(rate_key(&caller)));
         request.extensions_mut().insert(caller);
         Ok(request)
     }

@@ -15,11 +15,12 @@ use super::auth::Caller;
 use super::convert::{peers as convert, request_key, size, unless_empty};
 use super::status::Refusal;
 use super::{Mesh, answer, misfit, page};
+use crate::queue::Lane;
 
 #[tonic::async_trait]
 impl PeerService for Mesh {
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
-        answer(request, |_, request| join(self, request)).await
+        answer(request, |caller, request| join(self, caller, request)).await
     }
 
     async fn heartbeat(
@@ -48,11 +49,16 @@ impl PeerService for Mesh {
     }
 }
 
-async fn join(mesh: &Mesh, mut request: pb::JoinRequest) -> Result<pb::JoinResponse, Refusal> {
+async fn join(
+    mesh: &Mesh,
+    caller: Caller,
+    mut request: pb::JoinRequest,
+) -> Result<pb::JoinResponse, Refusal> {
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Join", &id, &request)?;
     let command = Command::Join(convert::join(request, &mesh.ids)?);
-    let reply = mesh.submit(None, key, command).await?;
+    let lane = Lane::of(None, &caller.connection.alive);
+    let reply = mesh.submit_in(lane, None, key, command).await?;
     let Outcome::Joined { peer, resumed, unread } = reply.outcome else { return Err(misfit("Join")) };
     // A repeat gets the first answer, and with it the token of the first answer's session.
     let session = peer.session.as_ref().ok_or_else(|| misfit("Join"))?;

@@ -8,10 +8,10 @@ mod conflict;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use mesh_core::Rejection;
 use mesh_core::event::LeaveCause;
 use mesh_core::rejection::{WriteConflict, circle};
 use mesh_core::revision::Revision;
+use mesh_core::{Rejection, limits};
 use mesh_proto::v1::{self as pb, ErrorReason};
 use mesh_proto::{ERROR_DOMAIN, WRITE_CONFLICT_TYPE};
 use prost::Message;
@@ -28,6 +28,9 @@ use crate::store::StoreError;
 /// When to try again after UNAVAILABLE or an overload.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
+/// What a caller that calls too often has too many of.
+const CALLS: &str = "calls per second";
+
 /// Longest message, in bytes: a status travels in headers, where each may take three times as many.
 const MESSAGE: usize = 1_200;
 
@@ -40,6 +43,18 @@ pub enum Refusal {
     /// Too many requests wait for the disk.
     #[error("too many requests wait for the disk; retry in a moment")]
     Overloaded,
+    /// The disk takes too long.
+    #[error("the disk takes long; retry with the same request_id, which gets the answer of this one")]
+    Slow,
+    /// The caller calls too often.
+    #[error(
+        "too many calls: at most {} a second after the first {}; make the next in {} ms",
+        limits::RATE_PER_SECOND, limits::RATE_AT_ONCE, retry_after.as_millis()
+    )]
+    TooFast {
+        /// When the next call may come.
+        retry_after: Duration,
+    },
     /// The broker is shutting down.
     #[error("the broker is shutting down; retry, with the same request_id")]
     Draining,
@@ -124,6 +139,10 @@ impl From<Refusal> for Status {
             Extra::Retry => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
+            Extra::Pace { retry_after } => {
+                details.add_quota_failure_violation(CALLS, &message);
+                details.set_retry_info(Some(retry_after));
+            }
             Extra::Conflict(conflict) => {
                 let status = Self::with_error_details(code, message, details);
                 return with_conflict(&status, &conflict);
@@ -172,6 +191,7 @@ enum Extra {
     Field { field: &'static str, problem: String },
     Quota { subject: String },
     Retry,
+    Pace { retry_after: Duration },
     Conflict(Box<pb::WriteConflict>),
 }
 
@@ -194,7 +214,12 @@ impl Shape {
 fn shape(refusal: Refusal) -> Shape {
     match refusal {
         Refusal::Rejected(rejection) => rejection_shape(rejection),
-        Refusal::Overloaded => Shape::plain(Code::Unavailable, ErrorReason::Overloaded).and(Extra::Retry),
+        Refusal::Overloaded | Refusal::Slow => {
+            Shape::plain(Code::Unavailable, ErrorReason::Overloaded).and(Extra::Retry)
+        }
+        Refusal::TooFast { retry_after } => Shape::plain(Code::ResourceExhausted, ErrorReason::LimitReached)
+            .with("limit", &limits::RATE_PER_SECOND)
+            .and(Extra::Pace { retry_after }),
         Refusal::Draining => Shape::plain(Code::Unavailable, ErrorReason::Draining).and(Extra::Retry),
         Refusal::Unauthenticated(_) => Shape::plain(Code::Unauthenticated, ErrorReason::Unauthenticated),
         Refusal::Compacted { oldest, head } => Shape::plain(Code::OutOfRange, ErrorReason::RevisionCompacted)
@@ -294,8 +319,11 @@ fn rejection_shape(rejection: Rejection) -> Shape {
         Rejection::InboxFull { name } => Shape::plain(Code::ResourceExhausted, Reason::InboxFull)
             .with("name", &name)
             .and(Extra::Quota { subject: format!("unread messages of {name}") }),
-        Rejection::LimitReached { what, .. } => Shape::plain(Code::ResourceExhausted, Reason::LimitReached)
-            .and(Extra::Quota { subject: what.to_owned() }),
+        Rejection::LimitReached { what, limit } => {
+            Shape::plain(Code::ResourceExhausted, Reason::LimitReached)
+                .with("limit", &limit)
+                .and(Extra::Quota { subject: what.to_owned() })
+        }
     }
 }
 
@@ -334,12 +362,15 @@ mod tests {
         let foreign = Refusal::ForeignRevision { what: "it is another's", incarnation, head };
         let kept = &[("oldest_revision", "3"), ("current_revision", "9")];
         let here = &[("incarnation", "00000000-0000-0000-0000-000000000000"), ("current_revision", "9")];
+        let too_fast = Refusal::TooFast { retry_after: Duration::from_millis(700) };
         let mut rows = vec![
             row(Refusal::Unauthenticated("who?"), Code::Unauthenticated, "UNAUTHENTICATED", &[]),
             row(Refusal::Compacted { oldest, head }, Code::OutOfRange, "REVISION_COMPACTED", kept),
             row(foreign, Code::OutOfRange, "INCARNATION_CHANGED", here),
             row(Refusal::Draining, Code::Unavailable, "DRAINING", &[]),
             row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", &[]),
+            row(Refusal::Slow, Code::Unavailable, "OVERLOADED", &[]),
+            row(too_fast, Code::ResourceExhausted, "LIMIT_REACHED", &[("limit", "4000")]),
             row(Refusal::Corrupt("the disk lies".into()), Code::DataLoss, "CORRUPT", &[]),
         ];
         rows.extend(rejections());
@@ -370,7 +401,7 @@ mod tests {
             row(taken, Code::AlreadyExists, "PEER_NAME_TAKEN", named),
             row(unknown, Code::NotFound, "PEER_NOT_FOUND", named),
             row(R::InboxFull { name }, Code::ResourceExhausted, "INBOX_FULL", named),
-            row(full, Code::ResourceExhausted, "LIMIT_REACHED", &[]),
+            row(full, Code::ResourceExhausted, "LIMIT_REACHED", &[("limit", "1")]),
             row(lost, Code::NotFound, "MESSAGE_NOT_FOUND", message),
             row(R::MessageIdReused, Code::AlreadyExists, "MESSAGE_ID_REUSED", &[]),
         ]
@@ -441,6 +472,7 @@ mod tests {
     fn every_refusal_has_the_code_reason_and_details_of_the_contract() {
         for Row { refusal, code, reason, metadata } in table() {
             let message = refusal.to_string();
+            let waits = matches!(refusal, Refusal::TooFast { .. });
             let status = Status::from(refusal);
             assert_eq!((status.code(), status.message()), (code, message.as_str()));
             let info = status.get_details_error_info().unwrap();
@@ -450,7 +482,8 @@ mod tests {
             let details = status.get_error_details();
             assert_eq!(details.bad_request().is_some(), code == Code::InvalidArgument, "{reason}");
             assert_eq!(details.quota_failure().is_some(), code == Code::ResourceExhausted, "{reason}");
-            assert_eq!(details.retry_info().is_some(), code == Code::Unavailable, "{reason}");
+            let retried = waits || code == Code::Unavailable;
+            assert_eq!(details.retry_info().is_some(), retried, "{reason}");
             let merges = ["VERSION_MISMATCH", "OVERWRITE_NEEDS_VERSION"].contains(&reason);
             assert_eq!(detail(&status).is_some(), merges, "{reason}");
         }

@@ -19,19 +19,23 @@ const WITHIN: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 256;
 
 #[derive(Debug)]
-pub(super) struct Handshakes<Io> {
-    tasks: JoinSet<io::Result<TlsStream<Io>>>,
+pub(super) struct Handshakes<Io, T> {
+    tasks: JoinSet<io::Result<(TlsStream<Io>, T)>>,
     /// Oldest first; those that have ended are taken out when a place is needed.
     order: VecDeque<AbortHandle>,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshakes<Io> {
+impl<Io, T> Handshakes<Io, T>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Send + 'static,
+{
     pub(super) fn new() -> Self {
         Self { tasks: JoinSet::new(), order: VecDeque::new() }
     }
 
-    /// Begins one.
-    pub(super) fn begin(&mut self, io: Io, settings: Arc<ServerConfig>) {
+    /// Begins one; `with` is kept until it ends, and given back.
+    pub(super) fn begin(&mut self, io: Io, with: T, settings: Arc<ServerConfig>) {
         self.order.retain(|task| !task.is_finished());
         if self.order.len() >= AT_ONCE
             && let Some(oldest) = self.order.pop_front()
@@ -41,7 +45,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshakes<Io> {
         let handshake = TlsAcceptor::from(settings).accept(io);
         let task = self.tasks.spawn(async move {
             match tokio::time::timeout(WITHIN, handshake).await {
-                Ok(result) => result,
+                Ok(result) => result.map(|stream| (stream, with)),
                 Err(_) => Err(io::ErrorKind::TimedOut.into()),
             }
         });
@@ -49,10 +53,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshakes<Io> {
     }
 
     /// The next that has come to its end well; waits for ever when none is in progress. Dropping the future loses none.
-    pub(super) async fn next(&mut self) -> TlsStream<Io> {
+    pub(super) async fn next(&mut self) -> (TlsStream<Io>, T) {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok(Ok(stream))) => return stream,
+                Some(Ok(Ok(done))) => return done,
                 Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
                 Some(Err(_)) => tracing::debug!("a TLS handshake was given up for others"),
                 None => std::future::pending().await,
@@ -98,16 +102,16 @@ mod tests {
         for _ in 0..2 * AT_ONCE {
             let (ours, theirs) = duplex(1 << 14);
             silent.push(theirs);
-            handshakes.begin(ours, settings.clone());
+            handshakes.begin(ours, (), settings.clone());
         }
         for _ in 0..10 {
             let (ours, mut theirs) = duplex(1 << 14);
             theirs.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
             silent.push(theirs);
-            handshakes.begin(ours, settings.clone());
+            handshakes.begin(ours, (), settings.clone());
         }
         let (ours, theirs) = duplex(1 << 14);
-        handshakes.begin(ours, settings.clone());
+        handshakes.begin(ours, (), settings.clone());
         let (_, connected) = tokio::join!(handshakes.next(), connect(&dir, theirs));
         connected.unwrap();
         // The first ones were given up, and learn it.
@@ -120,7 +124,7 @@ mod tests {
         let mut handshakes = Handshakes::new();
         let (ours, mut theirs) = duplex(1 << 14);
         let begun = tokio::time::Instant::now();
-        handshakes.begin(ours, settings);
+        handshakes.begin(ours, (), settings);
         let next = tokio::spawn(async move { handshakes.next().await });
         assert_eq!(theirs.read(&mut [0; 16]).await.unwrap(), 0);
         assert!(begun.elapsed() >= WITHIN);

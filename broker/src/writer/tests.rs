@@ -2,13 +2,13 @@
 //! inputs, ends its turn and puts the clock forward.
 
 mod commits;
+mod fairness;
 mod formats;
 mod history;
 mod liveness;
 mod restarts;
 mod sizes;
 
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{Seen, Writer, WriterConfig};
 use crate::clock::Time;
-use crate::queue::{self, CallError, Input, Reply};
+use crate::queue::{self, CallError, Handle, Input, Inputs, Reply};
 use crate::store::{Batch, Identity, Key, MemoryDisk, MemoryStore, Secret, Store, StoreError, Visitor};
 
 type Answered = oneshot::Receiver<Result<Reply, CallError>>;
@@ -36,7 +36,8 @@ struct Bench {
     store: Arc<Ledger>,
     writer: Writer,
     seen: Seen,
-    inputs: Receiver<Input>,
+    handle: Handle,
+    inputs: Inputs,
     serial: u64,
 }
 
@@ -54,7 +55,7 @@ impl Bench {
         let store = Arc::new(Ledger { inner: open(&disk), costs: Mutex::default() });
         let (handle, inputs) = queue::queue();
         let (writer, seen) = Writer::recover(config.clone(), store.clone(), Time::Machine, &handle).unwrap();
-        Self { disk, config, store, writer, seen, inputs, serial: 0 }
+        Self { disk, config, store, writer, seen, handle, inputs, serial: 0 }
     }
 
     /// Kills this writer and starts another one on what is on its disk.
@@ -79,7 +80,7 @@ impl Bench {
 
     /// Ends the writer's turn, with what streams have told meanwhile.
     fn turn(&mut self) -> Result<(), StoreError> {
-        for input in self.inputs.try_iter() {
+        for input in self.inputs.waiting() {
             self.writer.take(input)?;
         }
         self.writer.expire()?;

@@ -55,6 +55,18 @@ pub(crate) enum Command {
         #[arg(long = "idle", default_value_t = 20, value_name = "SECONDS")]
         seconds: u64,
     },
+    /// What a quiet peer notices while others flood the broker with calls and heed no refusal
+    Flood {
+        /// How many flood it
+        #[arg(long, default_value_t = 2, value_name = "NUMBER")]
+        noisy: u32,
+    },
+    /// Churn for --seconds: whether what the broker takes grows with what has come and gone
+    Soak {
+        /// How many peers there are at a time
+        #[arg(long, default_value_t = 16, value_name = "NUMBER")]
+        workers: u64,
+    },
     /// What a hook of an agent takes, beside the start of programs that do nothing
     Hooks {
         /// How often each is run in each round

@@ -14,6 +14,7 @@ mod echo;
 mod fanout;
 mod figures;
 mod fleet;
+mod flood;
 mod footprint;
 mod hooks;
 mod load;
@@ -21,6 +22,7 @@ mod mesh;
 mod process;
 mod report;
 mod repository;
+mod soak;
 mod stats;
 mod system;
 mod unary;
@@ -49,6 +51,8 @@ fn run(args: &Args) -> Result<()> {
         Some(Command::Fleet(plan)) => fleet::run(args, plan),
         Some(Command::Agent { orders }) => fleet::agent(orders),
         Some(Command::Hooks { times }) => runtime.block_on(hooks::run(args, *times)),
+        Some(Command::Flood { noisy }) => runtime.block_on(flood::run(args, *noisy)),
+        Some(Command::Soak { workers }) => runtime.block_on(soak::run(args, *workers)),
         Some(Command::Put) => runtime.block_on(figures::run(args, &[figures::Kind::Put])),
         Some(Command::Events) => runtime.block_on(figures::run(args, &[figures::Kind::Events])),
         Some(Command::All) | None => {

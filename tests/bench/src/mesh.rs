@@ -42,7 +42,13 @@ impl Mesh {
         self.server.pid()
     }
 
-    fn client(&self) -> Result<Client> {
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        self.home.socket_path()
+    }
+
+    /// A connection of its own, without a session.
+    pub(crate) fn client(&self) -> Result<Client> {
         Ok(Client::new(Config { autostart: Autostart::Never, ..Config::local(self.home.clone()) })?)
     }
 

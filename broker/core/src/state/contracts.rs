@@ -40,10 +40,10 @@ impl State {
             let problem = format!("needs a subject of at most {longest} bytes; give it a shorter name");
             return Err(Rejection::invalid("contract", problem));
         };
-        if self.entries.get(scope, &key).is_none() && self.entries.count() >= limits::ENTRIES {
-            return Err(Rejection::LimitReached { what: "entries", limit: limits::ENTRIES });
+        if self.entries.get(scope, &key).is_some() {
+            return Ok(());
         }
-        Ok(())
+        self.entries.check_room(scope, 1)
     }
 
     /// Adds the writes and events that make a text the contract of a subject, whoever wrote the one before. Of several

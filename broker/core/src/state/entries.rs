@@ -16,7 +16,9 @@ use std::sync::Arc;
 use super::State;
 use super::deadlines::Due;
 use crate::id::{EntryKey, ScopeId};
+use crate::limits;
 use crate::record::{EntryRecord, PastRecord, PolicyKind, PolicyRecord};
+use crate::rejection::Rejection;
 use crate::revision::Version;
 use crate::target::Target;
 use crate::target::index::TargetIndex;
@@ -68,6 +70,12 @@ impl Entries {
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Whether so many more entries may be in a scope.
+    pub(super) fn check_room(&self, scope: &ScopeId, more: usize) -> Result<(), Rejection> {
+        let here = self.by_scope.get(scope).map_or(0, |shelf| shelf.present.len());
+        room(here + more, self.count + more)
     }
 
     /// An entry by its key.
@@ -244,5 +252,30 @@ impl State {
         }
         self.deadlines.clear(&Due::Entry(scope.clone(), key.clone()));
         self.settle_past(scope, key);
+    }
+}
+
+/// Whether there may be so many entries in a scope, and in the mesh.
+fn room(here: usize, all: usize) -> Result<(), Rejection> {
+    let bounds =
+        [("entries of one scope", here, limits::ENTRIES_PER_SCOPE), ("entries", all, limits::ENTRIES)];
+    match bounds.into_iter().find(|(_, count, limit)| count > limit) {
+        Some((what, _, limit)) => Err(Rejection::LimitReached { what, limit }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_and_a_mesh_hold_only_so_many_entries() {
+        let (scope, mesh) = (limits::ENTRIES_PER_SCOPE, limits::ENTRIES);
+        let full = |what, limit| Err(Rejection::LimitReached { what, limit });
+        assert_eq!(room(scope - 1, mesh - 1), Ok(()));
+        assert_eq!(room(scope, mesh), Ok(()));
+        assert_eq!(room(scope + 1, mesh), full("entries of one scope", scope));
+        assert_eq!(room(scope, mesh + 1), full("entries", mesh));
     }
 }

@@ -39,6 +39,7 @@ pub struct Locks {
     by_scope: BTreeMap<ScopeId, TargetIndex<Holders>>,
     by_holder: BTreeMap<PeerKey, BTreeSet<Target>>,
     count: usize,
+    counts: BTreeMap<ScopeId, usize>,
     /// How many globs the locks and waiting requests of a scope name.
     globs: BTreeMap<ScopeId, usize>,
     queue: Queue,
@@ -138,6 +139,7 @@ impl Locks {
             return;
         }
         self.count += 1;
+        *self.counts.entry(record.scope.clone()).or_default() += 1;
         let holder = PeerKey { scope: record.scope.clone(), name: record.holder.clone() };
         self.by_holder.entry(holder).or_default().insert(record.target.clone());
         self.count_globs(&record.scope, std::slice::from_ref(&record.target));
@@ -150,11 +152,15 @@ impl Locks {
             return;
         }
         self.count -= 1;
+        if let Some(count) = self.counts.get_mut(&key.scope) {
+            *count -= 1;
+        }
         if holders.is_empty() {
             targets.remove(&key.target);
         }
         if targets.is_empty() {
             self.by_scope.remove(&key.scope);
+            self.counts.remove(&key.scope);
         }
         let holder = PeerKey { scope: key.scope.clone(), name: key.holder.clone() };
         if let Some(targets) = self.by_holder.get_mut(&holder) {
@@ -192,6 +198,9 @@ impl Locks {
         if more > 0 {
             let own = self.count_of_holder(peer) + self.queue.promised_to(peer);
             limit(own + more, limits::LOCKS_PER_PEER, "locks of one peer")?;
+            let here = self.counts.get(&peer.scope).copied().unwrap_or_default();
+            let here = here + self.queue.promised_in(&peer.scope);
+            limit(here + more, limits::LOCKS_PER_SCOPE, "locks of one scope")?;
             limit(self.count + self.queue.promised() + more, limits::LOCKS, "locks")?;
         }
         if more_globs > 0 {

@@ -33,6 +33,8 @@ pub struct Messages {
     free_slots: BTreeSet<u32>,
     /// Bytes of all bodies and of what they mention.
     bytes: usize,
+    /// How many there are in each scope, and their bytes.
+    totals: BTreeMap<ScopeId, (usize, usize)>,
     direct: BTreeMap<PeerKey, Feed>,
     broadcasts: BTreeMap<ScopeId, Feed>,
     topics: BTreeMap<ScopeId, BTreeMap<TopicName, Feed>>,
@@ -43,6 +45,8 @@ pub struct Messages {
     mentions: BTreeMap<ScopeId, TargetIndex<Feed>>,
     /// Direct messages that all their recipients have read.
     read_by_all: Feed,
+    /// The same, by scope.
+    read_in: BTreeMap<ScopeId, Feed>,
 }
 
 /// Messages by their place in the order.

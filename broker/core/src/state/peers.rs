@@ -105,6 +105,20 @@ impl Peers {
         free.map(|name| (name, None)).ok_or(Rejection::LimitReached { what: "peers", limit: limits::PEERS })
     }
 
+    /// Whether one more peer may become known in a scope.
+    fn check_room(&self, scope: &ScopeId) -> Result<(), Rejection> {
+        if self.known_in(scope) >= limits::PEERS_PER_SCOPE {
+            return Err(Rejection::LimitReached {
+                what: "peers of one scope",
+                limit: limits::PEERS_PER_SCOPE,
+            });
+        }
+        if self.known >= limits::PEERS {
+            return Err(Rejection::LimitReached { what: "peers", limit: limits::PEERS });
+        }
+        Ok(())
+    }
+
     fn known_in(&self, scope: &ScopeId) -> usize {
         self.by_scope.get(scope).map_or(0, BTreeMap::len)
     }
@@ -165,8 +179,8 @@ impl Peers {
 impl State {
     pub(super) fn decide_join(&self, join: &Join, now: Now) -> Result<Step, Rejection> {
         let (name, former) = self.peers.identify(join)?;
-        if former.is_none() && self.peers.known >= limits::PEERS {
-            return Err(Rejection::LimitReached { what: "peers", limit: limits::PEERS });
+        if former.is_none() {
+            self.peers.check_room(&join.scope)?;
         }
         let mut writes = Vec::new();
         let mut events = Vec::new();

@@ -7,6 +7,7 @@ mod messages_retention;
 mod messages_threads;
 mod messages_topics;
 mod peers;
+mod quotas;
 mod touches;
 
 use std::collections::BTreeMap;

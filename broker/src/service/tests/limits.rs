@@ -194,3 +194,56 @@ async fn a_request_over_four_mebibytes_is_not_taken_apart() {
     let refused = fox.state().put(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_calls_too_often_is_told_when_to_go_on_and_nobody_else_notices() {
+    use mesh_core::limits::{RATE_AT_ONCE, RATE_HOLD, RATE_PER_SECOND};
+
+    let broker = Broker::start();
+    let (fox, lynx) = (broker.join("amber-fox").await, broker.join("bold-lynx").await);
+    let heartbeat = |caller: &Caller| {
+        let mut peers = caller.peers();
+        async move { peers.heartbeat(pb::HeartbeatRequest::default()).await }
+    };
+    let held = RATE_PER_SECOND * usize::try_from(RATE_HOLD.0).unwrap() / 1_000;
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..RATE_AT_ONCE + held + 100 {
+        flood.spawn(heartbeat(&fox));
+    }
+    // All of the flood is at the gate before the clock moves.
+    let quiet = tokio::spawn(heartbeat(&lynx));
+    let begun = tokio::time::Instant::now();
+    quiet.await.unwrap().unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    let answers = flood.join_all().await;
+    let (good, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((good.len(), refused.len()), (RATE_AT_ONCE + held, 100));
+    let status = refused.into_iter().next().unwrap().unwrap_err();
+    let retry = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "calls per second");
+    let limit = ("limit".to_owned(), RATE_PER_SECOND.to_string());
+    assert_eq!(
+        refusal::<()>(Err(status)),
+        (Code::ResourceExhausted, "LIMIT_REACHED".to_owned(), vec![limit])
+    );
+    tokio::time::sleep(retry).await;
+    heartbeat(&fox).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_without_a_session_are_told_apart_by_their_connections() {
+    let broker = Broker::start();
+    let first = broker.nobody();
+    let socket = Arc::new(());
+    let connection =
+        ConnectionInfo { transport: Transport::Unix { uid: UID }, alive: Arc::downgrade(&socket) };
+    let second = broker.caller(Dial { connection: Some(connection), ..broker.dial() });
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..10_000 {
+        let mut peers = first.peers();
+        flood.spawn(async move { peers.list_peers(pb::ListPeersRequest::default()).await });
+    }
+    second.peers().list_peers(pb::ListPeersRequest::default()).await.unwrap();
+    let answers = flood.join_all().await;
+    assert!(answers.iter().any(Result::is_err), "the first one met its rate");
+}

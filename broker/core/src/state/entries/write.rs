@@ -135,8 +135,8 @@ impl State {
                 Write::Put(_) | Write::Delete(_) => {}
             }
         }
-        if more > fewer && self.entries.count + more - fewer > limits::ENTRIES {
-            return Err(Rejection::LimitReached { what: "entries", limit: limits::ENTRIES });
+        if more > fewer {
+            self.entries.check_room(&change.scope, more - fewer)?;
         }
         Ok(Step::Change(Change { outcome, ..change }))
     }

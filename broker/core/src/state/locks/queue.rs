@@ -35,6 +35,8 @@ pub(super) struct Queue {
 #[derive(Clone, Debug, Default)]
 struct Waiting {
     tickets: Tickets,
+    /// How many locks all of them would be.
+    promised: usize,
     by_target: TargetIndex<Tickets>,
 }
 
@@ -97,6 +99,11 @@ impl Queue {
         self.promised
     }
 
+    /// How many locks everybody in a scope would get.
+    pub(super) fn promised_in(&self, scope: &ScopeId) -> usize {
+        self.by_scope.get(scope).map_or(0, |waiting| waiting.promised)
+    }
+
     /// True when the session that waits is over.
     pub(super) fn is_over(&self, ticket: Ticket) -> bool {
         self.over.contains(&ticket)
@@ -108,6 +115,7 @@ impl Queue {
         self.by_peer.entry(peer).or_default().insert(ticket);
         let waiting = self.by_scope.entry(record.scope.clone()).or_default();
         waiting.tickets.insert(ticket, record.clone());
+        waiting.promised += record.targets.len();
         for target in &record.targets {
             waiting.by_target.entry(target).insert(ticket, record.clone());
         }
@@ -139,6 +147,7 @@ impl Queue {
 impl Waiting {
     fn remove(&mut self, record: &WaiterRecord) {
         self.tickets.remove(&record.ticket);
+        self.promised -= record.targets.len();
         for target in &record.targets {
             if let Some(tickets) = self.by_target.get_mut(target) {
                 tickets.remove(&record.ticket);

@@ -38,6 +38,9 @@ impl Messages {
         self.by_revision.insert(record.revision, record.clone());
         self.by_id.insert(record.id, record.revision);
         self.bytes += super::size(record);
+        let (count, bytes) = self.totals.entry(record.scope.clone()).or_default();
+        *count += 1;
+        *bytes += super::size(record);
         match &record.to {
             Recipients::Direct(names) => {
                 for name in names {
@@ -79,7 +82,9 @@ impl Messages {
         let Some(record) = self.by_revision.remove(&revision) else { return };
         self.by_id.remove(&record.id);
         self.bytes -= super::size(&record);
+        self.discount(&record);
         self.read_by_all.remove(&revision);
+        take_out(&mut self.read_in, &record.scope, revision);
         match &record.to {
             Recipients::Direct(names) => {
                 for name in names {
@@ -101,6 +106,22 @@ impl Messages {
         }
         take_out(&mut self.threads, &thread_key(&record), revision);
         self.remove_mentions(&record);
+    }
+
+    fn discount(&mut self, record: &Arc<MessageRecord>) {
+        if let Some((count, bytes)) = self.totals.get_mut(&record.scope) {
+            *count -= 1;
+            *bytes -= super::size(record);
+            if *count == 0 {
+                self.totals.remove(&record.scope);
+            }
+        }
+    }
+
+    /// Files a message that all its recipients have read.
+    pub(super) fn insert_read(&mut self, record: &Arc<MessageRecord>) {
+        self.read_by_all.insert(record.revision, record.clone());
+        file(&mut self.read_in, record.scope.clone(), record);
     }
 
     fn remove_mentions(&mut self, record: &MessageRecord) {

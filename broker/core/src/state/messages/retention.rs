@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Messages;
 use crate::command::Send;
+use crate::id::ScopeId;
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::record::{MessageRecord, PeerKey, PeerRecord, Recipients, RecordKey, Write};
@@ -47,22 +48,58 @@ impl Deletions {
 }
 
 impl Messages {
-    /// Adds what gives way to a new message where the mesh is full: the oldest that all their recipients have read.
-    pub(super) fn make_room(&self, send: &Send, deletions: &mut Deletions) -> Result<(), Rejection> {
+    /// Adds what gives way to a new message where its scope or the mesh is full: the oldest that all their recipients
+    /// have read. A scope that is full gives of its own only.
+    pub(super) fn make_room(
+        &self,
+        scope: &ScopeId,
+        send: &Send,
+        deletions: &mut Deletions,
+    ) -> Result<(), Rejection> {
         let new = super::bytes(&send.body, &send.paths);
+        let here = self.totals.get(scope).copied().unwrap_or_default();
+        let mut read = self.read_in.get(scope).into_iter().flatten();
+        let mut given = Revision::ZERO;
+        while let Some(full) = OF_SCOPE.full(here, deletions, new) {
+            let oldest = read.next().filter(|(_, oldest)| deletions.add(oldest));
+            given = *oldest.ok_or(full)?.0;
+        }
         let mut read = self.read_by_all.values();
-        loop {
-            let full = if self.count() - deletions.writes.len() >= limits::MESSAGES {
-                Rejection::LimitReached { what: "messages", limit: limits::MESSAGES }
-            } else if self.bytes - deletions.bytes + new > limits::MESSAGE_BYTES {
-                Rejection::LimitReached { what: "bytes of messages", limit: limits::MESSAGE_BYTES }
-            } else {
-                return Ok(());
-            };
+        let mut read = read.by_ref().filter(|it| it.scope != *scope || it.revision > given);
+        while let Some(full) = OF_MESH.full((self.count(), self.bytes), deletions, new) {
             if !read.next().is_some_and(|oldest| deletions.add(oldest)) {
                 return Err(full);
             }
         }
+        Ok(())
+    }
+}
+
+/// How much there may be of messages: how many, and how many bytes, with what each is called.
+struct Most {
+    count: (&'static str, usize),
+    bytes: (&'static str, usize),
+}
+
+const OF_SCOPE: Most = Most {
+    count: ("messages of one scope", limits::MESSAGES_PER_SCOPE),
+    bytes: ("bytes of messages of one scope", limits::MESSAGE_BYTES_PER_SCOPE),
+};
+
+const OF_MESH: Most =
+    Most { count: ("messages", limits::MESSAGES), bytes: ("bytes of messages", limits::MESSAGE_BYTES) };
+
+impl Most {
+    /// The refusal when one more of so many bytes does not fit beside those that stay.
+    fn full(&self, (count, bytes): (usize, usize), gone: &Deletions, new: usize) -> Option<Rejection> {
+        let reached = |(what, limit)| Some(Rejection::LimitReached { what, limit });
+        if count - gone.writes.len() >= self.count.1 {
+            return reached(self.count);
+        }
+        if bytes - gone.bytes + new > self.bytes.1 {
+            return reached(self.bytes);
+        }
+        None
     }
 }
 
@@ -128,7 +165,7 @@ impl State {
     }
 
     fn note_read_by_all(&mut self, message: &Arc<MessageRecord>, now: Timestamp) {
-        self.messages.read_by_all.insert(message.revision, message.clone());
+        self.messages.insert_read(message);
         self.deadlines.set_earlier(Due::Message(message.slot), now.after(limits::READ_RETENTION));
     }
 

@@ -132,7 +132,7 @@ impl State {
         {
             deletions.add(oldest);
         }
-        self.messages.make_room(send, &mut deletions)?;
+        self.messages.make_room(scope, send, &mut deletions)?;
         Ok(deletions)
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Mesh, name, scope, to, topic};
-use crate::command::{Command, Request, Send};
+use crate::command::{Command, Join, Request, Send};
 use crate::id::{MessageId, PeerName, ScopeId};
 use crate::limits;
 use crate::outcome::Outcome;
@@ -153,11 +153,11 @@ fn messages_of_other_scopes_expire_on_their_own() {
 }
 
 #[test]
-fn a_full_mesh_gives_up_what_is_read_for_what_is_new() {
+fn a_full_scope_gives_up_what_is_read_for_what_is_new() {
     let mut mesh = Mesh::default();
     let ann = mesh.join("ann");
     let body: Arc<str> = "x".repeat(limits::BODY_BYTES).into();
-    let fits = limits::MESSAGE_BYTES / limits::BODY_BYTES;
+    let fits = limits::MESSAGE_BYTES_PER_SCOPE / limits::BODY_BYTES;
     for at in 0..fits {
         let to = to(&[&format!("p{}", at / limits::INBOX)]);
         if at % limits::INBOX == 0 {
@@ -167,7 +167,10 @@ fn a_full_mesh_gives_up_what_is_read_for_what_is_new() {
         mesh.by(ann, Command::Send(message)).unwrap();
     }
     mesh.join("bob");
-    let full = Err(Rejection::LimitReached { what: "bytes of messages", limit: limits::MESSAGE_BYTES });
+    let full = Err(Rejection::LimitReached {
+        what: "bytes of messages of one scope",
+        limit: limits::MESSAGE_BYTES_PER_SCOPE,
+    });
     assert_eq!(mesh.send(ann, to(&["bob"])), full);
     let reader = mesh.try_join(None, Some("p1")).unwrap();
     let oldest = mesh.state.messages.inbox(&reader, Revision::ZERO, crate::state::PageSize::of(1)).0;
@@ -190,7 +193,8 @@ fn room_is_made_for_a_message_within_one_transaction_only() {
     }
     mesh.by(bob, acknowledge(&mesh)).unwrap();
     let large = "x".repeat(limits::MESSAGE_BYTES - (count + 1) * "hello".len());
-    let filler = record(count as u32 + 1, scope(), &large, Recipients::Broadcast);
+    let elsewhere = ScopeId::parse("elsewhere").unwrap();
+    let filler = record(count as u32 + 1, elsewhere, &large, Recipients::Broadcast);
     mesh.state.apply(&Write::Put(Record::Message(Arc::new(filler))), Timestamp(0));
     let of = |mesh: &mut Mesh, size: usize| {
         let message = Send { body: "x".repeat(size).into(), ..mesh.message(to(&["bob"])) };
@@ -209,7 +213,10 @@ fn a_mesh_holds_only_so_many_messages() {
     let ann = mesh.join("ann");
     mesh.join("bob");
     for slot in 0..u32::try_from(limits::MESSAGES).unwrap() {
-        let record = record(slot, scope(), "", to(&["bob"]));
+        let elsewhere = ["one", "two"].get(slot as usize % 3);
+        let elsewhere = elsewhere.map(|name| (ScopeId::parse(name).unwrap(), Recipients::Broadcast));
+        let (scope, recipients) = elsewhere.unwrap_or_else(|| (scope(), to(&["bob"])));
+        let record = record(slot, scope, "", recipients);
         mesh.state.apply(&Write::Put(Record::Message(Arc::new(record))), Timestamp(0));
     }
     let full = Err(Rejection::LimitReached { what: "messages", limit: limits::MESSAGES });
@@ -217,6 +224,25 @@ fn a_mesh_holds_only_so_many_messages() {
     mesh.state.remove_message(7);
     assert!(matches!(mesh.send(ann, Recipients::Broadcast), Ok(Outcome::Sent { .. })));
     assert_eq!(mesh.send(ann, Recipients::Broadcast), full);
+}
+
+#[test]
+fn one_scope_cannot_fill_the_mesh_with_messages() {
+    let mut mesh = Mesh::default();
+    let ann = mesh.join("ann");
+    mesh.join("bob");
+    for slot in 1..=u32::try_from(limits::MESSAGES_PER_SCOPE).unwrap() {
+        let record = record(slot - 1, scope(), "", to(&["bob"]));
+        mesh.state.apply(&Write::Put(Record::Message(Arc::new(record))), Timestamp(0));
+    }
+    let (what, limit) = ("messages of one scope", limits::MESSAGES_PER_SCOPE);
+    assert_eq!(mesh.send(ann, Recipients::Broadcast), Err(Rejection::LimitReached { what, limit }));
+    let elsewhere = Join { scope: ScopeId::parse("elsewhere").unwrap(), ..mesh.joining(None, None) };
+    let session = elsewhere.session;
+    mesh.ask(&Request::internal(Command::Join(elsewhere))).unwrap();
+    assert!(mesh.send(session, Recipients::Broadcast).is_ok(), "there is room elsewhere");
+    mesh.state.remove_message(7);
+    assert!(mesh.send(ann, Recipients::Broadcast).is_ok(), "and here when something is gone");
 }
 
 #[test]
