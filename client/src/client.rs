@@ -164,6 +164,7 @@ impl Client {
             }
             ClientError::Unreachable { .. }
             | ClientError::Refused(_)
+            | ClientError::Untrusted { .. }
             | ClientError::Start { .. }
             | ClientError::Config(_)
             | ClientError::Protocol(_)
