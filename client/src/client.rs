@@ -148,7 +148,7 @@ impl Client {
 
     /// Decodes the status of a call made with a generated client.
     pub fn decode(&self, status: &Status) -> ClientError {
-        ClientError::from_status(status, &self.endpoint)
+        self.link.explain(ClientError::from_status(status, &self.endpoint))
     }
 
     pub(crate) fn worth_waiting(&self) -> bool {

@@ -18,7 +18,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint as Settings};
 
-use crate::tls::Heard;
+use crate::tls::{Heard, Reason};
 use crate::{Autostart, ClientError, Config, Endpoint, Token, locate};
 
 /// How long a TCP connection may take to come about.
@@ -38,11 +38,24 @@ pub(crate) struct Link {
     established: AtomicBool,
     /// A connection that somebody has made already, for the first to need one.
     made: Mutex<Option<std::os::unix::net::UnixStream>>,
+    /// Why the last connection broke off, if the other end has said so.
+    reason: Reason,
 }
 
 impl Link {
     pub(crate) fn new(config: Config, made: Option<std::os::unix::net::UnixStream>) -> Arc<Self> {
-        Arc::new(Self { config, established: AtomicBool::new(false), made: Mutex::new(made) })
+        let (established, made) = (AtomicBool::new(false), Mutex::new(made));
+        Arc::new(Self { config, established, made, reason: Reason::default() })
+    }
+
+    /// The error with the reason that the other end gave, where the transport knows none.
+    pub(crate) fn explain(&self, error: ClientError) -> ClientError {
+        match (error, self.reason.get()) {
+            (ClientError::Unreachable { endpoint, .. }, Some(cause)) => {
+                ClientError::Unreachable { endpoint, cause }
+            }
+            (error, _) => error,
+        }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -116,7 +129,8 @@ impl Link {
             }
             Ok(Either::Right(self.config.tls.connect(host, stream, &endpoint).await?))
         };
-        Ok(Heard::new(tokio::time::timeout(TCP_CONNECT, connect).await.map_err(late)??))
+        let io = tokio::time::timeout(TCP_CONNECT, connect).await.map_err(late)??;
+        Ok(Heard::new(io, self.reason.clone()))
     }
 }
 

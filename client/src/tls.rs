@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(crate) use self::explain::Heard;
+pub(crate) use self::explain::{Heard, Reason};
 pub use self::pin::Fingerprint;
 use self::pin::Pinned;
 use crate::config::is_loopback;

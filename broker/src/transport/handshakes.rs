@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -17,6 +17,10 @@ use tokio_rustls::server::TlsStream;
 const WITHIN: Duration = Duration::from_secs(10);
 /// How many may be in progress; one more ends the oldest, which is the one that waits for something that does not come.
 const AT_ONCE: usize = 256;
+/// How long the other end of one that failed has to read why, and how much it may still say meanwhile. Closing at once
+/// would take back what it was told.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_BYTES: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Handshakes<Io> {
@@ -38,10 +42,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshakes<Io> {
         {
             oldest.abort();
         }
-        let handshake = TlsAcceptor::from(settings).accept(io);
+        let handshake = TlsAcceptor::from(settings).accept(io).into_fallible();
         let task = self.tasks.spawn(async move {
             match tokio::time::timeout(WITHIN, handshake).await {
-                Ok(result) => result,
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err((error, io))) => {
+                    let _ = tokio::time::timeout(FAREWELL, part_from(io)).await;
+                    Err(error)
+                }
                 Err(_) => Err(io::ErrorKind::TimedOut.into()),
             }
         });
@@ -61,10 +69,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshakes<Io> {
     }
 }
 
+/// Says that nothing more comes, and listens until the other end has understood.
+async fn part_from(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    io.shutdown().await?;
+    tokio::io::copy(&mut io.take(FAREWELL_BYTES), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use rustls::pki_types::ServerName;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::tls::{Certificates, prepare};

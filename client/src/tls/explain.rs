@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use rustls::{AlertDescription, CertificateError, Error};
@@ -87,17 +88,41 @@ fn refused(alert: AlertDescription) -> String {
     }
 }
 
+/// Why the last connection could not be used, if its other end has said so.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reason(Arc<Mutex<Option<String>>>);
+
+impl Reason {
+    /// What was said last.
+    pub(crate) fn get(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A connection whose first words are looked at, and whose errors are explained: a broker that wants another way of
-/// speaking, or a certificate, says so only when the client thinks that it is connected.
+/// speaking, or a certificate, says so only when the client thinks that it is connected. HTTP/2 then tells its callers
+/// that the connection was closed and no more, so the reason is kept beside it.
 #[derive(Debug)]
 pub(crate) struct Heard<Io> {
     io: Io,
     first: bool,
+    reason: Reason,
 }
 
 impl<Io> Heard<Io> {
-    pub(crate) fn new(io: Io) -> Self {
-        Self { io, first: true }
+    /// A new connection: what was said on an earlier one no longer counts.
+    pub(crate) fn new(io: Io, reason: Reason) -> Self {
+        *reason.lock() = None;
+        Self { io, first: true, reason }
+    }
+
+    fn fail(&self, why: String) -> Poll<io::Result<()>> {
+        *self.reason.lock() = Some(why.clone());
+        Poll::Ready(Err(io::Error::other(why)))
     }
 }
 
@@ -121,12 +146,12 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Heard<Io> {
             Poll::Ready(Ok(())) if self.first => {
                 self.first = false;
                 match buf.filled().get(before).copied().and_then(unlike_grpc) {
-                    Some(why) => Poll::Ready(Err(io::Error::other(why))),
+                    Some(why) => self.fail(why.to_owned()),
                     None => polled,
                 }
             }
             Poll::Ready(Err(error)) => match tls_error(error) {
-                Some(Error::AlertReceived(alert)) => Poll::Ready(Err(io::Error::other(refused(*alert)))),
+                Some(Error::AlertReceived(alert)) => self.fail(refused(*alert)),
                 Some(_) | None => polled,
             },
             Poll::Ready(Ok(())) | Poll::Pending => polled,
