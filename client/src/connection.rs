@@ -62,10 +62,11 @@ impl Link {
         &self.config
     }
 
-    /// Whether to wait for a broker that does not answer: it was there once, or connecting starts it.
+    /// Whether to wait for a broker that does not answer: it was there once, or connecting starts it; and it has not
+    /// said that it wants to be spoken to in another way.
     pub(crate) fn worth_waiting(&self) -> bool {
         let starts = self.config.endpoint == Endpoint::Local && self.config.autostart != Autostart::Never;
-        starts || self.established.load(Ordering::Relaxed)
+        starts || (self.established.load(Ordering::Relaxed) && self.reason.get().is_none())
     }
 
     /// A channel that connects with the first call. Needs a tokio runtime.
@@ -117,6 +118,8 @@ impl Link {
     }
 
     async fn connect_remote(&self, uri: &Uri) -> Result<Remote, ClientError> {
+        // What was said on an earlier connection no longer counts.
+        self.reason.clear();
         let endpoint = self.config.endpoint_name();
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let late = |_| ClientError::unreachable(&endpoint, "no connection within 5 s");

@@ -98,6 +98,10 @@ impl Reason {
         self.lock().clone()
     }
 
+    pub(crate) fn clear(&self) {
+        *self.lock() = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,9 +118,8 @@ pub(crate) struct Heard<Io> {
 }
 
 impl<Io> Heard<Io> {
-    /// A new connection: what was said on an earlier one no longer counts.
+    /// Leaves what is said in `reason`.
     pub(crate) fn new(io: Io, reason: Reason) -> Self {
-        *reason.lock() = None;
         Self { io, first: true, reason }
     }
 
