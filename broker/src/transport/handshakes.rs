@@ -92,7 +92,10 @@ mod tests {
     }
 
     /// A client that trusts the certificate in the directory.
-    async fn connect(dir: &tempfile::TempDir, io: DuplexStream) -> io::Result<()> {
+    async fn connect(
+        dir: &tempfile::TempDir,
+        io: DuplexStream,
+    ) -> io::Result<tokio_rustls::client::TlsStream<DuplexStream>> {
         use rustls::pki_types::pem::PemObject;
         let mut roots = rustls::RootCertStore::empty();
         let certificate = rustls::pki_types::CertificateDer::from_pem_file(dir.path().join("cert.pem"));
@@ -102,7 +105,7 @@ mod tests {
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let settings = settings.unwrap().with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(settings)).connect(name, io).await.map(drop)
+        tokio_rustls::TlsConnector::from(Arc::new(settings)).connect(name, io).await
     }
 
     #[tokio::test]
@@ -123,8 +126,8 @@ mod tests {
         }
         let (ours, theirs) = duplex(1 << 14);
         handshakes.begin(ours, settings.clone());
-        let (_, connected) = tokio::join!(handshakes.next(), connect(&dir, theirs));
-        connected.unwrap();
+        let (_ours, connected) = tokio::join!(handshakes.next(), connect(&dir, theirs));
+        let _theirs = connected.unwrap();
         // The first ones were given up, and learn it.
         assert_eq!(silent[0].read(&mut [0; 16]).await.unwrap(), 0);
     }

@@ -29,17 +29,17 @@ impl Authority {
         if expired {
             parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
         }
-        self.sign(directory, "broker", parameters)
+        self.sign(directory, "broker", &parameters)
     }
 
     /// Signs a certificate for a caller.
     pub(super) fn caller(&self, directory: &Path, name: &str) -> (String, String) {
         let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(directory, name, parameters)
+        self.sign(directory, name, &parameters)
     }
 
-    fn sign(&self, directory: &Path, file: &str, parameters: CertificateParams) -> (String, String) {
+    fn sign(&self, directory: &Path, file: &str, parameters: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let signed = parameters.signed_by(&key, &self.0).unwrap();
         let path = |end: &str| directory.join(format!("{file}.{end}")).to_str().unwrap().to_owned();
