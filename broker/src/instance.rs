@@ -2,16 +2,20 @@
 //!
 //! A file lock that the kernel drops with the process decides; nothing is ever left to clean up by hand. A socket
 //! file without a listener is a leftover and is replaced; one with a listener belongs to another broker.
+//!
+//! What must hold, wherever the files are: no other user opens them at any moment, and a link that somebody has put in
+//! their place is never followed.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 /// How long an auto-started broker waits for one that is just ending.
@@ -67,14 +71,20 @@ impl Socket {
         if UnixStream::connect(path).is_ok() {
             bail!("another broker listens on {}; end it, or choose another --socket", path.display());
         }
-        // Bound aside, closed to others, then moved into place: never reachable with looser rights, and a leftover
-        // file is replaced in the same step.
-        let aside = path.with_extension(format!("{}.tmp", std::process::id()));
+        // Bound in a directory that is closed to others, then moved into place: never reachable with looser rights,
+        // and a leftover file, or a link, is replaced in the same step.
         let cannot = || format!("cannot listen on {}", path.display());
-        let _ = std::fs::remove_file(&aside);
-        let listener = UnixListener::bind(&aside).with_context(cannot)?;
-        std::fs::set_permissions(&aside, Permissions::from_mode(0o600)).with_context(cannot)?;
-        std::fs::rename(&aside, path).with_context(cannot)?;
+        match std::fs::symlink_metadata(path) {
+            Ok(file) if file.file_type().is_socket() || file.is_symlink() => {}
+            Ok(_) => bail!("{} is no socket; choose another --socket", path.display()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(cannot),
+        }
+        let aside = Aside::beside(path).with_context(cannot)?;
+        let socket = aside.0.join("s");
+        let listener = UnixListener::bind(&socket).with_context(cannot)?;
+        std::fs::set_permissions(&socket, Permissions::from_mode(0o600)).with_context(cannot)?;
+        std::fs::rename(&socket, path).with_context(cannot)?;
         Ok((Self { path: path.to_owned(), _lock: lock }, listener))
     }
 }
@@ -86,9 +96,34 @@ impl Drop for Socket {
     }
 }
 
+/// A new, empty directory that only this user can enter; it goes when it is dropped.
+struct Aside(PathBuf);
+
+impl Aside {
+    /// Makes one in the directory of a file. Its name and `/s` are as long as `mesh.sock`: the path of a socket is short.
+    fn beside(path: &Path) -> io::Result<Self> {
+        let random: [u8; 3] = random().map_err(io::Error::other)?;
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let directory = path.parent().unwrap_or(Path::new(".")).join(format!(".{name}"));
+        DirBuilder::new().mode(0o700).create(&directory)?;
+        let aside = Self(directory);
+        // The umask may have taken bits from the owner.
+        std::fs::set_permissions(&aside.0, Permissions::from_mode(0o700))?;
+        Ok(aside)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Empty after a success; after a failure, what is in it is of no use.
+        let _ = std::fs::remove_file(self.0.join("s"));
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
 /// The bearer token for TCP: read, or drawn and stored for this user alone.
 pub(crate) fn token(path: &Path) -> anyhow::Result<String> {
-    match std::fs::read_to_string(path) {
+    match read_private(path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -115,6 +150,23 @@ pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// Reads a secret, and closes it to others if they could have read it.
+fn read_private(path: &Path) -> io::Result<String> {
+    let mut file = OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?;
+    if file.metadata()?.mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others could read this secret; it is closed to them now");
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A link at the end of a path is an error.
+fn no_follow() -> i32 {
+    OFlags::NOFOLLOW.bits().cast_signed()
+}
+
 fn open_private(path: &Path) -> anyhow::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -122,6 +174,7 @@ fn open_private(path: &Path) -> anyhow::Result<File> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(no_follow())
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))
 }
@@ -150,7 +203,17 @@ fn lock_beside(socket: &Path) -> anyhow::Result<File> {
     let mut path = socket.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);
+    let directory = socket.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let rights =
+        std::fs::metadata(directory).with_context(|| format!("cannot use {}", directory.display()))?;
+    // Where everybody may write, only the sticky bit keeps others from replacing what is ours.
+    if rights.mode() & 0o1002 == 0o002 {
+        bail!("every user can replace what is in {}; choose another --socket", directory.display());
+    }
     let file = open_private(&path)?;
+    if file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
+        bail!("{} belongs to another user; choose another --socket", path.display());
+    }
     if !try_lock(&file, &path)? {
         bail!("another broker listens on {}; end it, or choose another --socket", socket.display());
     }
@@ -197,6 +260,52 @@ mod tests {
         assert!(Socket::bind(&path, false).is_err());
         drop((socket, listener));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("treasure"), "mine").expect("write");
+        for name in ["mesh.sock", "broker.lock", "token", "x.lock"] {
+            std::os::unix::fs::symlink(at("treasure"), at(name)).expect("symlink");
+        }
+        assert!(Instance::claim(&at("broker.lock"), false).is_err());
+        assert!(token(&at("token")).is_err());
+        assert!(Socket::bind(&at("x"), true).is_err());
+        let (_socket, _listener) = Socket::bind(&at("mesh.sock"), false).expect("the link is replaced");
+        assert!(std::fs::symlink_metadata(at("mesh.sock")).expect("metadata").file_type().is_socket());
+        assert_eq!(std::fs::read_to_string(at("treasure")).expect("read"), "mine");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 5, "nothing is left aside");
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("notes.txt");
+        std::fs::write(&path, "mine").expect("write");
+        assert!(Socket::bind(&path, true).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "mine");
+    }
+
+    #[test]
+    fn a_socket_is_not_put_where_everybody_can_replace_it() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("s");
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("chmod");
+        assert!(Socket::bind(&path, true).is_err());
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).expect("chmod");
+        Socket::bind(&path, true).expect("with the sticky bit, as in /tmp");
+    }
+
+    #[test]
+    fn a_token_that_others_could_read_is_closed_to_them() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("token");
+        std::fs::write(&path, "secret").expect("write");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("chmod");
+        assert_eq!(token(&path).expect("read"), "secret");
+        assert_eq!(mode(&path), 0o600);
     }
 
     #[test]

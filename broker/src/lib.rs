@@ -36,6 +36,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         // Fails only for the leader of a process group, which has a session of its own already.
         let _ = rustix::process::setsid();
     }
+    // Whatever file it makes, the store's included, is this user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let ended = runtime.block_on(server::serve(config));

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use mesh_client::{Autostart, Config, Endpoint, Home, Token};
+use mesh_client::{Autostart, Config, Endpoint, Home, Tls, Token};
 
 use crate::error::CliError;
 
@@ -17,7 +17,7 @@ pub(crate) struct MeshArgs {
     #[arg(long, global = true, value_name = "DIR", env = "MESH_HOME", hide_env_values = true)]
     home: Option<OsString>,
 
-    /// Broker to use, never started automatically: unix:///path or http://host:port
+    /// Broker to use, never started automatically: unix:///path, http://host:port or https://host:port
     #[arg(long, global = true, value_name = "URL", env = "MESH_ENDPOINT", hide_env_values = true)]
     endpoint: Option<String>,
 }
@@ -46,7 +46,8 @@ impl MeshArgs {
             Endpoint::Unix(_) | Endpoint::Tcp(_) => Autostart::Never,
         };
         let token = token(&home, &endpoint)?;
-        Ok(Config { home, endpoint, token, scope: None, autostart })
+        let tls = Tls::from_env(&home, &endpoint)?;
+        Ok(Config { home, endpoint, token, tls, scope: None, autostart })
     }
 }
 

@@ -184,6 +184,7 @@ impl From<ClientError> for CliError {
                 Self::new(Exit::NoBroker, "UNREACHABLE", message)
                     .hint("`meshctl status` tells whether it runs")
             }
+            ClientError::Untrusted { .. } => Self::new(Exit::NoBroker, "UNTRUSTED", error),
             ClientError::Start { cause, log, log_tail } => {
                 let tail: String = log_tail.lines().map(|line| format!("\n  {line}")).collect();
                 let message = format!("cannot start the broker: {cause}{tail}");

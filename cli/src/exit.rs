@@ -40,8 +40,13 @@ Exit codes:
   6  the time of --wait, --wait-reply or --timeout is over
 
 Environment:
-  MESH_HOME      directory of data, socket and secrets; default ~/.mesh
-  MESH_SCOPE     project to act in; default: derived from the current directory
-  MESH_ENDPOINT  unix:///path or http://host:port; then no broker is started automatically
-  MESH_TOKEN     bearer token for TCP
-  NO_COLOR       no colours";
+  MESH_HOME         directory of data, socket and secrets; default ~/.mesh
+  MESH_SCOPE        project to act in; default: derived from the current directory
+  MESH_ENDPOINT     unix:///path, http://host:port or https://host:port; then no broker is started
+                    automatically
+  MESH_TOKEN        bearer token for TCP
+  MESH_FINGERPRINT  for https: the broker's certificate, as its log shows it (sha256:...)
+  MESH_CA           for https: file of the authority that signed the broker's certificate (PEM)
+  MESH_CLIENT_CERT, MESH_CLIENT_KEY
+                    for https: files of one's own certificate and key (PEM), where the broker asks
+  NO_COLOR          no colours";

@@ -160,7 +160,7 @@ impl Client {
 
     /// Decodes the status of a call made with a generated client.
     pub fn decode(&self, status: &Status) -> ClientError {
-        ClientError::from_status(status, &self.endpoint)
+        self.link.explain(ClientError::from_status(status, &self.endpoint))
     }
 
     /// As [`request_id`], from this client's randomness.
@@ -185,6 +185,7 @@ impl Client {
             }
             ClientError::Unreachable { .. }
             | ClientError::Refused(_)
+            | ClientError::Untrusted { .. }
             | ClientError::Start { .. }
             | ClientError::Config(_)
             | ClientError::Protocol(_)

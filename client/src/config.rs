@@ -6,8 +6,11 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `MESH_HOME` | directory of data, socket and secrets; default `$HOME/.mesh` |
-//! | `MESH_ENDPOINT` | `unix:///path` or `http://host:port`; then nothing is started automatically |
+//! | `MESH_ENDPOINT` | `unix:///path`, `http://host:port` or `https://host:port`; then nothing is started automatically |
 //! | `MESH_TOKEN` | bearer token for TCP; default for a loopback host: the home's `token` file |
+//! | `MESH_CA` | file (PEM) of the authority that signs the broker's certificate, for `https` |
+//! | `MESH_FINGERPRINT` | `sha256:…` of the broker's certificate, in place of any authority |
+//! | `MESH_CLIENT_CERT`, `MESH_CLIENT_KEY` | files (PEM) of a certificate and key of the caller's, for a broker that asks |
 //! | `MESH_SCOPE` | scope to use instead of the one derived from the working directory |
 
 use std::ffi::{OsStr, OsString};
@@ -17,7 +20,7 @@ use std::path::{Path, PathBuf};
 use http::Uri;
 
 use crate::home::check_socket_path;
-use crate::{ClientError, Home, Token};
+use crate::{ClientError, Home, Tls, Token};
 
 /// Everything needed to reach a broker.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// Bearer token; needed for TCP, not for the Unix socket, where the kernel names the user.
     pub token: Option<Token>,
+    /// For an `https` endpoint: whom to trust.
+    pub tls: Tls,
     /// Scope to use instead of the derived one.
     pub scope: Option<String>,
     /// What to do when no broker listens on [`Endpoint::Local`].
@@ -41,7 +46,7 @@ pub enum Endpoint {
     Local,
     /// A Unix socket elsewhere.
     Unix(PathBuf),
-    /// TCP: `http://host:port`.
+    /// TCP: `http://host:port`, or `https://host:port` with TLS.
     Tcp(Uri),
 }
 
@@ -55,14 +60,21 @@ pub enum Autostart {
 }
 
 impl Config {
-    /// Reads `MESH_HOME`, `HOME`, `MESH_ENDPOINT`, `MESH_TOKEN` and `MESH_SCOPE`.
+    /// Reads `HOME` and the variables of the table above.
     pub fn from_env() -> Result<Self, ClientError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
 
     /// A broker in `home`, started on demand.
     pub fn local(home: Home) -> Self {
-        Self { home, endpoint: Endpoint::Local, token: None, scope: None, autostart: Autostart::default() }
+        Self {
+            home,
+            endpoint: Endpoint::Local,
+            token: None,
+            tls: Tls::default(),
+            scope: None,
+            autostart: Autostart::default(),
+        }
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, ClientError> {
@@ -82,7 +94,8 @@ impl Config {
             Endpoint::Local => Autostart::default(),
             Endpoint::Unix(_) | Endpoint::Tcp(_) => Autostart::Never,
         };
-        Ok(Self { home, endpoint, token, scope: text("MESH_SCOPE")?, autostart })
+        let tls = Tls::from_vars(&home, &endpoint, &var)?;
+        Ok(Self { home, endpoint, token, tls, scope: text("MESH_SCOPE")?, autostart })
     }
 
     /// The endpoint as text, for people.
@@ -95,7 +108,7 @@ impl Config {
 }
 
 impl Endpoint {
-    /// Parses `unix:///path` or `http://host:port`.
+    /// Parses `unix:///path`, `http://host:port` or `https://host:port`.
     pub fn parse(text: &str) -> Result<Self, ClientError> {
         if let Some(path) = text.strip_prefix("unix://") {
             let path = Path::new(path);
@@ -107,10 +120,17 @@ impl Endpoint {
         }
         let uri: Uri = text.parse().map_err(|_| bad_endpoint(text, "it is not a URL"))?;
         match (uri.scheme_str(), uri.host(), uri.port_u16(), uri.path()) {
-            (Some("http"), Some(_), Some(_), "" | "/") => Ok(Self::Tcp(uri)),
-            (Some("http"), ..) => Err(bad_endpoint(text, "it needs a host and a port, and no path")),
+            (Some("http" | "https"), Some(_), Some(_), "" | "/") => Ok(Self::Tcp(uri)),
+            (Some("http" | "https"), ..) => {
+                Err(bad_endpoint(text, "it needs a host and a port, and no path"))
+            }
             (scheme, ..) => Err(bad_endpoint(text, &format!("scheme {scheme:?} is not supported"))),
         }
+    }
+
+    /// Whether TLS is spoken there.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tcp(uri) if uri.scheme_str() == Some("https"))
     }
 }
 
@@ -152,7 +172,9 @@ fn current_program() -> std::io::Result<PathBuf> {
 }
 
 fn bad_endpoint(text: &str, why: &str) -> ClientError {
-    ClientError::config(format!("endpoint {text:?}: {why}; write unix:///path or http://host:port"))
+    ClientError::config(format!(
+        "endpoint {text:?}: {why}; write unix:///path, http://host:port or https://host:port"
+    ))
 }
 
 /// The home's own token, for its own machine only: it must not leak to another host by a typing error.
@@ -170,7 +192,7 @@ fn token_of_home(home: &Home, uri: &Uri) -> Result<Token, ClientError> {
     Token::parse(&text)
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -219,7 +241,17 @@ mod tests {
 
     #[test]
     fn malformed_endpoints_are_refused() {
-        for text in ["unix://relative", "https://h:1", "http://h", "http://h:1/path", "h:1", "nonsense", ""] {
+        for text in [
+            "unix://relative",
+            "ftp://h:1",
+            "http://h",
+            "https://h",
+            "https://h:1/path",
+            "http://h:1/path",
+            "h:1",
+            "nonsense",
+            "",
+        ] {
             assert!(Endpoint::parse(text).is_err(), "{text:?}");
         }
     }

@@ -11,12 +11,14 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint as Settings};
 
+use crate::tls::{Heard, Reason};
 use crate::{Autostart, ClientError, Config, Endpoint, Token, locate};
 
 /// How long a TCP connection may take to come about.
@@ -26,6 +28,9 @@ const TCP_CONNECT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
+/// A connection over TCP, encrypted or not.
+type Remote = Heard<Either<TcpStream, TlsStream<TcpStream>>>;
+
 /// The way to the broker.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -33,11 +38,24 @@ pub(crate) struct Link {
     established: AtomicBool,
     /// A connection that somebody has made already, for the first to need one.
     made: Mutex<Option<std::os::unix::net::UnixStream>>,
+    /// Why the last connection broke off, if the other end has said so.
+    reason: Reason,
 }
 
 impl Link {
     pub(crate) fn new(config: Config, made: Option<std::os::unix::net::UnixStream>) -> Arc<Self> {
-        Arc::new(Self { config, established: AtomicBool::new(false), made: Mutex::new(made) })
+        let (established, made) = (AtomicBool::new(false), Mutex::new(made));
+        Arc::new(Self { config, established, made, reason: Reason::default() })
+    }
+
+    /// The error with the reason that the other end gave, where the transport knows none.
+    pub(crate) fn explain(&self, error: ClientError) -> ClientError {
+        match (error, self.reason.get()) {
+            (ClientError::Unreachable { endpoint, .. }, Some(cause)) => {
+                ClientError::Unreachable { endpoint, cause }
+            }
+            (error, _) => error,
+        }
     }
 
     /// For a client that brings its own way to the broker.
@@ -49,10 +67,11 @@ impl Link {
         &self.config
     }
 
-    /// Whether to wait for a broker that does not answer: it was there once, or connecting starts it.
+    /// Whether to wait for a broker that does not answer: it was there once, or connecting starts it; and it has not
+    /// said that it wants to be spoken to in another way.
     pub(crate) fn worth_waiting(&self) -> bool {
         let starts = self.config.endpoint == Endpoint::Local && self.config.autostart != Autostart::Never;
-        starts || self.established.load(Ordering::Relaxed)
+        starts || (self.established.load(Ordering::Relaxed) && self.reason.get().is_none())
     }
 
     /// A channel that connects with the first call. Needs a tokio runtime.
@@ -84,8 +103,9 @@ impl Link {
         })))
     }
 
-    async fn connect(&self) -> Result<Either<UnixStream, TcpStream>, ClientError> {
+    async fn connect(&self) -> Result<Either<UnixStream, Remote>, ClientError> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // One that cannot be used is made anew below, where what is wrong with it is said.
         if let Some(stream) = made.and_then(|made| adopted(made).ok()) {
             self.established.store(true, Ordering::Relaxed);
             return Ok(Either::Left(stream));
@@ -96,30 +116,35 @@ impl Link {
                 let connected = locate::connect_unix(path).await;
                 Either::Left(connected.map_err(|e| ClientError::unreachable(self.config.endpoint_name(), e))?)
             }
-            Endpoint::Tcp(uri) => {
-                let connected = connect_tcp(uri).await;
-                Either::Right(
-                    connected.map_err(|e| ClientError::unreachable(self.config.endpoint_name(), e))?,
-                )
-            }
+            Endpoint::Tcp(uri) => Either::Right(self.connect_remote(uri).await?),
         };
         self.established.store(true, Ordering::Relaxed);
         Ok(stream)
+    }
+
+    async fn connect_remote(&self, uri: &Uri) -> Result<Remote, ClientError> {
+        // What was said on an earlier connection no longer counts.
+        self.reason.clear();
+        let endpoint = self.config.endpoint_name();
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let late = |_| ClientError::unreachable(&endpoint, "no connection within 5 s");
+        let connect = async {
+            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await;
+            let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+            let stream = stream.map_err(|error| ClientError::unreachable(&endpoint, error))?;
+            if !self.config.endpoint.is_encrypted() {
+                return Ok(Either::Left(stream));
+            }
+            Ok(Either::Right(self.config.tls.connect(host, stream, &endpoint).await?))
+        };
+        let io = tokio::time::timeout(TCP_CONNECT, connect).await.map_err(late)??;
+        Ok(Heard::new(io, self.reason.clone()))
     }
 }
 
 fn adopted(stream: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
     stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
-}
-
-async fn connect_tcp(uri: &Uri) -> io::Result<TcpStream> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let connect = TcpStream::connect((host, uri.port_u16().unwrap_or(80)));
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s");
-    let stream = tokio::time::timeout(TCP_CONNECT, connect).await.map_err(late)??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    locate::trusted(UnixStream::from_std(stream)?)
 }
 
 /// Adds who is calling to every request.

@@ -31,6 +31,14 @@ pub enum ClientError {
         /// What the operating system or the transport said.
         cause: String,
     },
+    /// What listens there does not prove to be the broker that is trusted.
+    #[error("the broker at {endpoint} is not trusted: {cause}")]
+    Untrusted {
+        /// Where it should be.
+        endpoint: String,
+        /// What is wrong with its certificate, and the remedy.
+        cause: String,
+    },
     /// The broker was not running, and starting it failed.
     #[error("cannot start the broker: {cause}; see {log}{}", indented(.log_tail))]
     Start {
@@ -98,7 +106,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::Start { .. } => true,
             Self::Refused(refusal) => refusal.is_transient(),
-            Self::Config(_) | Self::Protocol(_) | Self::SessionLeft => false,
+            Self::Untrusted { .. } | Self::Config(_) | Self::Protocol(_) | Self::SessionLeft => false,
         }
     }
 

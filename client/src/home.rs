@@ -121,8 +121,8 @@ impl Home {
 
     /// Creates the directory and `sessions/` with mode 0700 where missing.
     ///
-    /// Refuses a directory of another user (root excepted) or one that everybody may write to: whoever can put
-    /// a socket there can pose as the broker.
+    /// Refuses a directory of another user (root excepted) or one that others may write to: whoever can put
+    /// files there can pose as the broker.
     pub fn create(&self) -> io::Result<()> {
         let missing = !self.root.exists();
         create_private(&self.root)?;
@@ -131,12 +131,11 @@ impl Home {
         if owner != rustix::process::geteuid().as_raw() && owner != 0 {
             return Err(self.refused("belongs to another user"));
         }
-        if metadata.mode() & 0o002 != 0 {
-            return Err(self.refused("can be written to by everybody"));
-        }
         if missing {
             // The umask may have taken bits from the owner.
             std::fs::set_permissions(&self.root, Permissions::from_mode(0o700))?;
+        } else if metadata.mode() & 0o022 != 0 {
+            return Err(self.refused("can be written to by others"));
         }
         create_private(&self.sessions_path())
     }
@@ -203,10 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_open_to_everybody_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-        let error = Home::at(dir.path()).unwrap().create().unwrap_err();
-        assert!(error.to_string().contains("chmod 700"), "{error}");
+    fn a_directory_that_others_can_write_to_is_refused() {
+        for mode in [0o777, 0o1777, 0o770, 0o720, 0o702] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            let error = Home::at(dir.path()).unwrap().create().unwrap_err();
+            assert!(error.to_string().contains("chmod 700"), "{mode:o}: {error}");
+        }
     }
 }

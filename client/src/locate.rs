@@ -7,13 +7,14 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
@@ -60,8 +61,27 @@ pub(crate) async fn find_or_start(config: &Config) -> Result<UnixStream, ClientE
     Ok(stream)
 }
 
-/// Connects to a Unix socket, waiting for a place in the listener's queue if it is full.
+/// Connects to a Unix socket of this user's, waiting for a place in the listener's queue if it is full.
 pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    trusted(connect(path).await?)
+}
+
+/// Whoever listens may be another user, who has put a socket where ours should be to hear what is said: root and this
+/// user are spoken to.
+pub(crate) fn trusted(stream: UnixStream) -> io::Result<UnixStream> {
+    let uid = stream.peer_cred()?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    if uid == own || uid == 0 {
+        return Ok(stream);
+    }
+    let why = format!(
+        "what listens there belongs to user {uid}, and you are user {own}: it may pose as your broker, so nothing was \
+         said to it; remove its socket, or choose another"
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+async fn connect(path: &Path) -> io::Result<UnixStream> {
     match UnixStream::connect(path).await {
         // A non-blocking connect says EAGAIN when the queue is full; a blocking one waits its turn.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -90,7 +110,9 @@ fn nobody_listens(error: &io::Error) -> bool {
 /// Opens the file and waits for its exclusive lock, which lasts as long as the result.
 async fn lock_file(path: PathBuf) -> io::Result<File> {
     in_thread(LOCK_WITHIN, move || {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true).mode(0o600).custom_flags(no_follow());
+        let file = options.open(path)?;
         file.lock()?;
         Ok(file)
     })
@@ -181,7 +203,18 @@ async fn ready(mut child: Child) -> io::Result<()> {
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    let log =
+        OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(no_follow()).open(path)?;
+    if log.metadata()?.mode() & 0o077 != 0 {
+        log.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(log)
+}
+
+/// A link at the end of a path is an error: nobody has a reason to put one into a home but to have something else
+/// written to.
+fn no_follow() -> i32 {
+    OFlags::NOFOLLOW.bits().cast_signed()
 }
 
 /// The last lines of a file that were written after `from`.

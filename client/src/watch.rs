@@ -234,6 +234,7 @@ impl Reader {
                 self.backoff.next().max(refusal.retry_after.unwrap_or_default().min(LONGEST_DELAY))
             }
             ClientError::Unreachable { .. }
+            | ClientError::Untrusted { .. }
             | ClientError::Start { .. }
             | ClientError::Refused(_)
             | ClientError::Config(_)

@@ -46,6 +46,8 @@ from mesh.v1.state_pb2_grpc import StateServiceStub
 
 # How long the broker may take to answer, on top of the time that the request itself asks it to wait.
 ANSWER_WITHIN = 15.0
+# Names of this machine: what is in the own home goes to no other.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # How long one try waits for a connection: the broker just found may be gone, and need another start.
 CONNECT_WITHIN = 0.5
 # How long a program that was told to end waits for a broker that is away.
@@ -53,9 +55,9 @@ LEAVE_WITHIN = 2.0
 # The least time between two tries while the broker is away.
 RETRY_PAUSE = 0.05
 
+# Over a Unix socket grpcio would send the socket's path as :authority, which HTTP/2 servers refuse.
+SOCKET_AUTHORITY = ("grpc.default_authority", "localhost")
 CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
-    # Over a Unix socket grpcio would send the socket's path as :authority, which HTTP/2 servers refuse.
-    ("grpc.default_authority", "localhost"),
     # A restarted broker is found at once; grpcio's own delays grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 250),
@@ -125,7 +127,13 @@ class Mesh:
         self._closed = threading.Event()
         self.endpoint = endpoint or f"unix://{self._home}/mesh.sock"
         target, self._credentials = self._resolve(token)
-        self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        if self.endpoint.startswith("https:"):
+            trusted = grpc.ssl_channel_credentials(self._authorities())
+            self._channel = grpc.secure_channel(target, trusted, options=CHANNEL_OPTIONS)
+        elif self.endpoint.startswith("http:"):
+            self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(target, options=[*CHANNEL_OPTIONS, SOCKET_AUTHORITY])
         self.admin = AdminServiceStub(self._channel)
         self.events = EventServiceStub(self._channel)
         self.locks = LockServiceStub(self._channel)
@@ -138,12 +146,21 @@ class Mesh:
         url = urlsplit(self.endpoint)
         if url.scheme == "unix":
             return f"unix:{url.path}", []  # The kernel tells the broker which user calls.
-        if url.scheme != "http" or not url.netloc:
-            raise ValueError(f"{self.endpoint} is neither unix:///path nor http://host:port")
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise ValueError(f"{self.endpoint} is neither unix:///path nor http(s)://host:port")
         token = token or os.environ.get("MESH_TOKEN", "")
-        if not token and url.hostname in ("localhost", "127.0.0.1", "::1"):
+        if not token and url.hostname in LOOPBACK:
             token = (self._home / "token").read_text()
         return url.netloc, [("authorization", f"Bearer {token.strip()}")]
+
+    def _authorities(self) -> bytes | None:
+        """What a certificate of the broker's is trusted by; none for what grpcio trusts."""
+        own = self._home / "tls" / "cert.pem"  # Made by a broker on this machine.
+        if named := os.environ.get("MESH_CA"):
+            return Path(named).read_bytes()
+        if urlsplit(self.endpoint).hostname in LOOPBACK and own.exists():
+            return own.read_bytes()
+        return None
 
     def call(self, method: Callable[..., Any], request: Any, session_token: str = "") -> Any:
         """Makes one call and returns its response; repeats it while the broker is away.

@@ -187,7 +187,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
     home = Path(tempfile.mkdtemp(prefix="mesh-"))
     monkeypatch.setenv("MESHCTL", str(program))
     monkeypatch.setenv("MESH_HOME", str(home))
-    for name in ("MESH_ENDPOINT", "MESH_TOKEN", "MESH_SCOPE"):
+    for name in ("MESH_ENDPOINT", "MESH_TOKEN", "MESH_SCOPE", "MESH_CA"):
         monkeypatch.delenv(name, raising=False)
     broker = Broker(home, program)
     yield broker
@@ -445,6 +445,22 @@ def test_tcp_needs_the_token(broker: Broker) -> None:
     with Mesh(tcp, token="0" * 64) as mesh, pytest.raises(MeshError) as error:
         join(mesh, "blue-owl")
     assert error.value.reason == "UNAUTHENTICATED"
+
+
+def test_tls_is_trusted_by_the_certificate_in_the_home(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine by itself, elsewhere by MESH_CA."""
+    broker.serve("--listen", "127.0.0.1:0", "--tls-self-signed")
+    with Mesh(broker.socket) as mesh:
+        endpoints = mesh.call(mesh.admin.GetStatus, GetStatusRequest()).endpoints
+    [tls] = [endpoint for endpoint in endpoints if endpoint.startswith("https://")]
+    with Mesh(tls) as mesh, join(mesh, "amber-fox") as session:
+        assert session.peer.scope == SCOPE
+    home = Path(os.environ["MESH_HOME"])
+    monkeypatch.setenv("MESH_TOKEN", (home / "token").read_text())
+    monkeypatch.setenv("MESH_CA", str(home / "tls" / "cert.pem"))
+    monkeypatch.setenv("MESH_HOME", str(home / "elsewhere"))
+    with Mesh(tls) as mesh, join(mesh, "blue-owl") as session:
+        assert session.peer.scope == SCOPE
 
 
 def test_a_missing_meshctl_is_named(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

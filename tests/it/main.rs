@@ -11,6 +11,8 @@
 
 mod agents;
 mod bad_input;
+mod behind_tls;
+mod browsers;
 mod cli;
 mod crashed_agents;
 mod demo;
@@ -19,6 +21,7 @@ mod exclusion;
 mod hooks;
 mod late_never_early;
 mod mcp;
+mod neighbours;
 mod no_ghosts;
 mod no_lost_event;
 mod no_lost_message;

@@ -26,9 +26,9 @@ pub(crate) fn prepare(
     address: IpAddr,
 ) -> anyhow::Result<CertificateFiles> {
     let files = CertificateFiles { certificate: directory.join("cert.pem"), key: directory.join("key.pem") };
-    let names = names(hosts, address);
     if files.certificate.exists() {
-        for name in names_missing(&files.certificate, &names) {
+        // A machine's own name may change, that of a container with each; those that were asked for count.
+        for name in names_missing(&files.certificate, hosts) {
             tracing::warn!(
                 name, path = %files.certificate.display(),
                 "the certificate does not have this name; remove it for a new one, and tell the clients that pin it"
@@ -40,7 +40,7 @@ pub(crate) fn prepare(
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
         let key = KeyPair::generate()?;
-        let mut parameters = CertificateParams::new(names)?;
+        let mut parameters = CertificateParams::new(names(hosts, address))?;
         parameters.distinguished_name = DistinguishedName::new();
         parameters.distinguished_name.push(DnType::CommonName, "mesh broker");
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -17,6 +17,10 @@ use tokio_rustls::server::TlsStream;
 const WITHIN: Duration = Duration::from_secs(10);
 /// How many may be in progress; one more ends the oldest, which is the one that waits for something that does not come.
 const AT_ONCE: usize = 256;
+/// How long the other end of one that failed has to read why, and how much it may still say meanwhile. Closing at once
+/// would take back what it was told.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_BYTES: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Handshakes<Io, T> {
@@ -42,10 +46,14 @@ where
         {
             oldest.abort();
         }
-        let handshake = TlsAcceptor::from(settings).accept(io);
+        let handshake = TlsAcceptor::from(settings).accept(io).into_fallible();
         let task = self.tasks.spawn(async move {
             match tokio::time::timeout(WITHIN, handshake).await {
-                Ok(result) => result.map(|stream| (stream, with)),
+                Ok(Ok(stream)) => Ok((stream, with)),
+                Ok(Err((error, io))) => {
+                    let _ = tokio::time::timeout(FAREWELL, part_from(io)).await;
+                    Err(error)
+                }
                 Err(_) => Err(io::ErrorKind::TimedOut.into()),
             }
         });
@@ -65,10 +73,17 @@ where
     }
 }
 
+/// Says that nothing more comes, and listens until the other end has understood.
+async fn part_from(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    io.shutdown().await?;
+    tokio::io::copy(&mut io.take(FAREWELL_BYTES), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use rustls::pki_types::ServerName;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::tls::{Certificates, prepare};
@@ -81,7 +96,10 @@ mod tests {
     }
 
     /// A client that trusts the certificate in the directory.
-    async fn connect(dir: &tempfile::TempDir, io: DuplexStream) -> io::Result<()> {
+    async fn connect(
+        dir: &tempfile::TempDir,
+        io: DuplexStream,
+    ) -> io::Result<tokio_rustls::client::TlsStream<DuplexStream>> {
         use rustls::pki_types::pem::PemObject;
         let mut roots = rustls::RootCertStore::empty();
         let certificate = rustls::pki_types::CertificateDer::from_pem_file(dir.path().join("cert.pem"));
@@ -91,7 +109,7 @@ mod tests {
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let settings = settings.unwrap().with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(settings)).connect(name, io).await.map(drop)
+        tokio_rustls::TlsConnector::from(Arc::new(settings)).connect(name, io).await
     }
 
     #[tokio::test]
@@ -112,8 +130,8 @@ mod tests {
         }
         let (ours, theirs) = duplex(1 << 14);
         handshakes.begin(ours, (), settings.clone());
-        let (_, connected) = tokio::join!(handshakes.next(), connect(&dir, theirs));
-        connected.unwrap();
+        let (_ours, connected) = tokio::join!(handshakes.next(), connect(&dir, theirs));
+        let _theirs = connected.unwrap();
         // The first ones were given up, and learn it.
         assert_eq!(silent[0].read(&mut [0; 16]).await.unwrap(), 0);
     }
