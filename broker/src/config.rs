@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads the environment: whoever starts the broker names its paths.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub struct Paths {
     pub lock: PathBuf,
     /// Bearer token for TCP, created when missing.
     pub token: PathBuf,
+    /// Log of a broker that a client started; moved aside when it is long.
+    pub log: PathBuf,
 }
 
 /// A broker's options, checked.
@@ -113,6 +116,8 @@ pub struct Config {
     pub log_filter: String,
     /// Whether a client started it.
     pub auto: bool,
+    /// Where a service manager wants to be told that the broker is ready, as in `NOTIFY_SOCKET`.
+    pub notify: Option<OsString>,
     /// For the writer.
     pub writer: WriterConfig,
 }
@@ -159,6 +164,7 @@ impl Config {
             log_format: args.log_format,
             log_filter,
             auto: args.auto,
+            notify: None,
             writer: WriterConfig {
                 history_count: args.history_count,
                 history_age: Millis::minutes(args.history_hours * 60),
