@@ -4,6 +4,7 @@
 
 mod tcp;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub struct Paths {
     pub token: PathBuf,
     /// Directory of the broker's own certificate and key, created when asked for.
     pub tls: PathBuf,
+    /// Log of a broker that a client started; moved aside when it is long.
+    pub log: PathBuf,
 }
 
 /// A broker's options, checked.
@@ -117,6 +120,8 @@ pub struct Config {
     pub log_filter: String,
     /// Whether a client started it.
     pub auto: bool,
+    /// Where a service manager wants to be told that the broker is ready, as in `NOTIFY_SOCKET`.
+    pub notify: Option<OsString>,
     /// For the writer.
     pub writer: WriterConfig,
 }
@@ -167,6 +172,7 @@ impl Config {
             log_format: args.log_format,
             log_filter,
             auto: args.auto,
+            notify: None,
             writer: WriterConfig {
                 history_count: args.history_count,
                 history_age: Millis::minutes(args.history_hours * 60),

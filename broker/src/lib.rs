@@ -13,6 +13,7 @@ pub mod ids;
 mod instance;
 pub mod leases;
 pub mod metrics;
+mod notify;
 mod probe;
 pub mod queue;
 pub mod records;
@@ -31,7 +32,7 @@ use config::Config;
 
 /// Runs a broker until it is told to stop: one thread for calls beside the writer's own.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    telemetry::init(&config.log_filter, config.log_format);
+    telemetry::init(&config);
     if config.auto {
         // Fails only for the leader of a process group, which has a session of its own already.
         let _ = rustix::process::setsid();

@@ -22,6 +22,7 @@ use crate::http::{Checks, Hosts};
 use crate::ids::Ids;
 use crate::instance::{self, Instance, Socket};
 use crate::metrics::{Calls, endpoint};
+use crate::notify::Manager;
 use crate::service::auth::{Authority, SessionTokens};
 use crate::service::deadline::Deadline;
 use crate::service::edge::Edge;
@@ -76,12 +77,14 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     if config.auto {
         announce()?;
     }
+    let manager = Manager::at(config.notify.as_deref());
+    manager.ready();
     let Started { handle, view, thread, .. } = started;
     let writer = tokio::task::spawn_blocking(move || join(thread));
     let authority = Authority::new(rustix::process::geteuid().as_raw(), Some(&token));
     let routes = service::router(&mesh, Arc::new(authority))?;
     let routes = Routes::from(routes.into_axum_router().layer(Edge::new(mesh.vitals.clone())));
-    let served = run(listeners, routes, &mesh, writer, handle).await;
+    let served = run(listeners, routes, &mesh, &manager, writer, handle).await;
     tracing::info!(revision = view.revision().0, "ended");
     served
 }
@@ -91,6 +94,7 @@ async fn run(
     listeners: Listeners,
     routes: Routes,
     mesh: &Mesh,
+    manager: &Manager,
     mut writer: tokio::task::JoinHandle<Result<(), StoreError>>,
     handle: crate::queue::Handle,
 ) -> anyhow::Result<()> {
@@ -127,6 +131,7 @@ async fn run(
             ended.context("a listener panicked")?.context("a listener failed")?;
         }
     }
+    manager.stopping();
     stop.cancel();
     drop(socket);
     let drained = tokio::time::timeout(DRAIN, async { while servers.join_next().await.is_some() {} }).await;

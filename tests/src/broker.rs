@@ -15,8 +15,15 @@ pub struct Broker {
 
 impl Broker {
     pub(crate) fn start(mesh: &Mesh, arguments: &[&str]) -> Self {
+        Self::start_logging(mesh, None, arguments)
+    }
+
+    pub(crate) fn start_logging(mesh: &Mesh, filter: Option<&str>, arguments: &[&str]) -> Self {
         // `--auto` says when it is ready; the idle time is longer than any test.
         let mut command = mesh.meshctl(&["serve", "--auto", "--idle-exit", "3600"]);
+        if let Some(filter) = filter {
+            command.env("RUST_LOG", filter);
+        }
         let log = std::fs::File::options().create(true).append(true).open(mesh.home().log_path());
         command.args(arguments).stdout(Stdio::piped()).stderr(log.expect("log of the broker"));
         let mut child = command.spawn().expect("meshctl starts");

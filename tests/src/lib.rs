@@ -10,6 +10,7 @@ mod answer;
 mod ask;
 mod broker;
 mod log;
+pub mod released;
 mod wait;
 
 use std::path::{Path, PathBuf};
@@ -79,6 +80,12 @@ impl Mesh {
     #[must_use]
     pub fn serve(&self, arguments: &[&str]) -> Broker {
         Broker::start(self, arguments)
+    }
+
+    /// As [`Self::serve`], with a log of what the filter lets through, as `RUST_LOG` has it.
+    #[must_use]
+    pub fn serve_logging(&self, filter: &str, arguments: &[&str]) -> Broker {
+        Broker::start_logging(self, Some(filter), arguments)
     }
 
     /// A client that starts no broker.

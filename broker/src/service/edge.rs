@@ -1,7 +1,8 @@
 //! Where calls enter: each has a span, and what is refused or slow is noted, whatever service it is for.
 //!
 //! What must hold: with nobody asking for figures, and without logs of level debug, a call costs one allocation here;
-//! nothing that a caller sends is logged but the path of its method, which is cut short.
+//! nothing that a caller sends is logged but the path of its method, which is cut short, and the reason of a refusal,
+//! which names fields, keys and paths, and never what is in them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,15 +63,15 @@ impl Edge {
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.as_str());
         self.vitals.refused.note(reason, code);
-        self.log(span, short(path), code, reason.unwrap_or_default(), took);
+        self.log(span, short(path), status, reason.unwrap_or_default(), took);
     }
 
     /// One line for each call that failed; that a call is refused is everyday business.
-    fn log(&self, span: &Span, method: &str, code: Code, reason: &str, took: Duration) {
-        let (code_name, took_us) = (code_name(code), micros(took));
-        match code {
+    fn log(&self, span: &Span, method: &str, status: &Status, reason: &str, took: Duration) {
+        let (code, why, took_us) = (code_name(status.code()), status.message(), micros(took));
+        match status.code() {
             Code::Internal | Code::DataLoss | Code::Unknown => {
-                tracing::error!(parent: span, method, code = code_name, reason, took_us, "failed");
+                tracing::error!(parent: span, method, code, reason, why, took_us, "failed");
             }
             Code::Unauthenticated => {
                 if let Some(unheard) = self.unheard() {
@@ -80,9 +81,23 @@ impl Edge {
                 }
             }
             Code::Unavailable if reason == "OVERLOADED" => {
-                tracing::warn!(parent: span, method, code = code_name, reason, took_us, "refused");
+                tracing::warn!(parent: span, method, code, reason, why, took_us, "refused");
             }
-            _ => tracing::debug!(parent: span, method, code = code_name, reason, took_us, "refused"),
+            Code::Ok
+            | Code::Cancelled
+            | Code::InvalidArgument
+            | Code::DeadlineExceeded
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Unavailable => {
+                tracing::debug!(parent: span, method, code, reason, why, took_us, "refused");
+            }
         }
     }
 

@@ -29,10 +29,12 @@ pub(crate) fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
         lock: home.broker_lock_path(),
         token: home.token_path(),
         tls: home.tls_path(),
+        log: home.log_path(),
     };
     let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let filter = filter.unwrap_or_else(|| log_filter(ctx.verbose()).to_owned());
-    let config = Config::new(args.broker, paths, filter).map_err(CliError::usage)?;
+    let mut config = Config::new(args.broker, paths, filter).map_err(CliError::usage)?;
+    config.notify = std::env::var_os("NOTIFY_SOCKET");
     mesh_broker::run(config).map_err(|error| CliError::failure(format_args!("{error:#}")))
 }
 

@@ -144,11 +144,8 @@ fn work(vitals: &Vitals) -> Vec<(&'static str, String)> {
         ),
         ("process", format!("{}{files}, {} connections", memory.unwrap_or_default(), vitals.connections)),
     ];
-    let sent = [("metrics", &vitals.metrics_endpoint), ("otlp", &vitals.otlp_endpoint)];
-    rows.extend(
-        sent.into_iter()
-            .filter(|(_, endpoint)| !endpoint.is_empty())
-            .map(|(name, endpoint)| (name, printable_line(endpoint).into_owned())),
-    );
+    if !vitals.metrics_endpoint.is_empty() {
+        rows.push(("metrics", printable_line(&vitals.metrics_endpoint).into_owned()));
+    }
     rows
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use mesh_client::Acquired;
-use mesh_tests::{Mesh, follow, lock, overwrite, unattended};
+use mesh_tests::{Mesh, follow, get, lock, overwrite, unattended};
 
 use super::status;
 
@@ -48,9 +48,7 @@ async fn figures_tell_what_happened_and_name_nobody() {
     let Acquired::Granted(_) = fox.acquire(lock(&["src/figures.rs"])).await.unwrap() else {
         panic!("refused")
     };
-    let Acquired::Refused(_) = owl.acquire(lock(&["src/figures.rs"])).await.unwrap() else {
-        panic!("granted")
-    };
+    assert!(owl.get(get("no-such-key")).await.is_err());
     let _watch = follow(&mesh.client(), 1).await;
 
     let seen = figures(at);
@@ -62,12 +60,9 @@ async fn figures_tell_what_happened_and_name_nobody() {
         ("mesh_waiters", 0.0),
         ("mesh_queue_depth", 0.0),
         ("mesh_leases_expired_total", 0.0),
-        ("mesh_rejections_total{reason=\"LOCK_HELD\"}", 1.0),
+        ("mesh_rejections_total{reason=\"KEY_NOT_FOUND\"}", 1.0),
         ("mesh_rpc_duration_seconds_count{method=\"mesh.v1.StateService/Put\",code=\"OK\"}", 1.0),
-        (
-            "mesh_rpc_duration_seconds_count{method=\"mesh.v1.LockService/AcquireLocks\",code=\"ABORTED\"}",
-            1.0,
-        ),
+        ("mesh_rpc_duration_seconds_count{method=\"mesh.v1.StateService/Get\",code=\"NOT_FOUND\"}", 1.0),
     ] {
         assert_eq!(value(&seen, series), expected, "{series}");
     }

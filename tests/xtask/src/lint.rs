@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::report::Report;
 use crate::workspace::{self, Workspace};
-use crate::{repo, tools};
+use crate::{repo, tools, units};
 
 pub(crate) fn all(ws: &Workspace, report: &mut Report) {
     report.check("check-repo", || repo::check(ws));
@@ -30,6 +30,7 @@ pub(crate) fn all(ws: &Workspace, report: &mut Report) {
         let schema = ["--builtin-schema", "vendor.compose-spec", "docker/compose.yaml"];
         tool(ws, "check-jsonschema", &schema)
     });
+    report.check("service units", || units::check(ws));
 }
 
 fn tool(ws: &Workspace, name: &str, args: &[&str]) -> Result<()> {

@@ -16,6 +16,7 @@ mod repo;
 mod report;
 mod suite;
 mod tools;
+mod units;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ cargo xtask <task>
   test [--fast]   install what the tests need, then lint, build and test everything;
                   the last line is `N passed, N failed` (a failed check counts as one)
                   --fast: do not install, use what is there
-  lint            fmt, clippy, rustdoc, protobuf, Docker files and check-repo
+  lint            fmt, clippy, rustdoc, protobuf, Docker files, service units and check-repo
   check-repo      rules of this repository that no linter knows
   install-tools   install the pinned tools of tests/tools below target/tools
   install-agents  install the pinned agents of tests/tools/agents below target/agents (1 GB)
