@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::instance::{self, Instance, Socket};
-use crate::service::auth::{Authority, SessionTokens};
+use crate::service::auth::{Authority, Passes, SessionTokens};
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::writer::{self, Started};
@@ -46,6 +46,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mesh = mesh(&config, &started, &store, &listeners, stop.clone())?;
     mesh.keep_places();
+    mesh.keep_passes();
     tracing::info!(
         endpoints = ?mesh.info.endpoints, revision = mesh.view.revision().0, "serving"
     );
@@ -185,6 +186,7 @@ fn mesh(
         wakes: Wakes::default(),
         indices: Indices::default(),
         waits: Waits::default(),
+        passes: Passes::default(),
     })
 }
 

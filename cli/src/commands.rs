@@ -26,6 +26,7 @@ mod send;
 mod serve;
 mod status;
 mod stop;
+mod token;
 mod topics;
 mod touch;
 mod unfollow;
@@ -76,6 +77,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Stop(stop::Args),
+    Token(token::Args),
     Completions(completions::Args),
 }
 
@@ -116,6 +118,7 @@ impl Command {
             Self::Demo(args) => ctx.block_on(demo::run(ctx, args)),
             Self::Serve(args) => serve::run(ctx, args),
             Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
+            Self::Token(args) => ctx.block_on(token::run(ctx, args)),
             Self::Completions(args) => completions::run(ctx, &args),
         }?;
         Ok(0)

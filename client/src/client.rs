@@ -21,6 +21,7 @@ use crate::proto::message_service_client::MessageServiceClient;
 use crate::proto::path_service_client::PathServiceClient;
 use crate::proto::peer_service_client::PeerServiceClient;
 use crate::proto::state_service_client::StateServiceClient;
+use crate::proto::token_service_client::TokenServiceClient;
 use crate::{ClientError, Config, Token, Watch, WatchOptions};
 
 /// How long after its beginning a call may be repeated.
@@ -91,6 +92,8 @@ impl Client {
         paths: PathServiceClient;
         /// Events, raw; [`Client::watch`] resumes by itself.
         events: EventServiceClient;
+        /// Tokens that let others in.
+        tokens: TokenServiceClient;
         /// The broker itself.
         admin: AdminServiceClient;
     }

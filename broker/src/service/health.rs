@@ -9,7 +9,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 /// The packages and services whose health can be asked; all are as well as the broker.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "",
     "mesh.v1.PeerService",
     "mesh.v1.MessageService",
@@ -17,6 +17,7 @@ const SERVICES: [&str; 8] = [
     "mesh.v1.LockService",
     "mesh.v1.PathService",
     "mesh.v1.EventService",
+    "mesh.v1.TokenService",
     "mesh.v1.AdminService",
 ];
 
