@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "mesh/v1/common.proto",
     "mesh/v1/peers.proto",
     "mesh/v1/messages.proto",
     "mesh/v1/state.proto",
     "mesh/v1/locks.proto",
     "mesh/v1/paths.proto",
+    "mesh/v1/tokens.proto",
     "mesh/v1/events.proto",
     "mesh/v1/admin.proto",
 ];

@@ -13,19 +13,22 @@
 //! | `09` | request that waits for locks | ticket, 8 bytes big-endian |
 //! | `0a` | request to make way | digest of scope, id and holder |
 //! | `0b` | what a peer did to a file | digest of scope, path and peer |
+//! | `0c` | token | digest of its id |
 //!
 //! The history comes first because recovery takes the mesh's time from it, and peers before locks because a lock
 //! is judged by its holder's session. Digests keep keys short whatever callers choose as names; the names are in
 //! the values.
 //!
-//! A value is two bytes of format, `00 03`, and a postcard record; the store wraps it in a checksum. Values of format
-//! 2 begin with `00 02`; `v2` reads those that differ. Values of format 1 had no such bytes, and never began like that;
+//! A value is two bytes of format, `00 04`, and a postcard record; the store wraps it in a checksum. Values of formats
+//! 2 and 3 begin with `00 02` and `00 03`; `v2` and `v3` read those that differ. Values of format 1 had no such bytes, and never began like that;
 //! `v1` reads them. They all stay until they are written again.
 
+mod reader;
 #[cfg(test)]
 mod tests;
 mod v1;
 mod v2;
+mod v3;
 
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::record::{LogRecord, Record, RecordKey, Write};
@@ -48,9 +51,10 @@ const POLICY: u8 = 0x08;
 const WAITER: u8 = 0x09;
 const RELEASE_REQUEST: u8 = 0x0a;
 const TOUCH: u8 = 0x0b;
+const TOKEN: u8 = 0x0c;
 
 /// What a value begins with. In format 1 the first byte was zero only in a message, whose second one was `10`.
-const FORMAT: [u8; 2] = [0x00, 0x03];
+const FORMAT: [u8; 2] = [0x00, 0x04];
 
 /// A record as recovery finds it.
 #[derive(Debug)]
@@ -95,10 +99,11 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
                 None => Loaded::OldLog(v1::log(value)?),
             });
         }
-        Some(kind) if !is_of(&[FORMAT, v2::FORMAT], value) => {
+        Some(kind) if !is_of(&[FORMAT, v3::FORMAT, v2::FORMAT], value) => {
             return v1::decode(*kind, value).map(Loaded::Record);
         }
         Some(&PEER) if is_of(&[v2::FORMAT], value) => Record::Peer(v2::peer(&value[v2::FORMAT.len()..])?),
+        Some(&PEER) if is_of(&[v3::FORMAT], value) => Record::Peer(v3::peer(&value[v3::FORMAT.len()..])?),
         Some(&SCOPE) => Record::Scope(parse("scope", value)?),
         Some(&PEER) => Record::Peer(parse("peer", value)?),
         Some(&LOCK) => Record::Lock(parse("lock", value)?),
@@ -109,6 +114,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
         Some(&WAITER) => Record::Waiter(parse("waiting request", value)?),
         Some(&RELEASE_REQUEST) => Record::ReleaseRequest(parse("request to make way", value)?),
         Some(&TOUCH) => Record::Touch(parse("touch", value)?),
+        Some(&TOKEN) => Record::Token(parse("token", value)?),
         kind => return Err(unknown(kind)),
     };
     Ok(Loaded::Record(record))
@@ -130,6 +136,9 @@ pub fn encode_log(log: &LogRecord) -> Result<Vec<u8>, StoreError> {
 pub fn decode_log(value: &[u8]) -> Result<Option<LogRecord>, StoreError> {
     if let Some(value) = value.strip_prefix(&v2::FORMAT) {
         return v2::log(value).map(Some);
+    }
+    if let Some(value) = value.strip_prefix(&v3::FORMAT) {
+        return v3::log(value).map(Some);
     }
     if !value.starts_with(&FORMAT) {
         return Ok(None);
@@ -164,6 +173,7 @@ fn key(name: &RecordKey) -> Key {
         RecordKey::ReleaseRequest(key) => {
             digest_key(RELEASE_REQUEST, &[key.scope.as_str(), &key.id.0.to_string(), key.holder.as_str()])
         }
+        RecordKey::Token(id) => digest_key(TOKEN, &[id.as_str()]),
         RecordKey::Touch(key) => {
             digest_key(TOUCH, &[key.scope.as_str(), key.path.as_str(), key.peer.as_str()])
         }
@@ -205,6 +215,7 @@ fn value(record: &Record) -> Result<Vec<u8>, StoreError> {
         Record::Waiter(r) => bytes(&**r),
         Record::ReleaseRequest(r) => bytes(&**r),
         Record::Touch(r) => bytes(&**r),
+        Record::Token(r) => bytes(&**r),
     }
 }
 
@@ -218,7 +229,7 @@ fn parse<T: DeserializeOwned>(what: &str, value: &[u8]) -> Result<T, StoreError>
         what: format!("a {what} record cannot be read: {error}"),
     };
     // What did not change since is read as what it is.
-    let record = value.strip_prefix(&FORMAT).or_else(|| value.strip_prefix(&v2::FORMAT));
+    let record = [FORMAT, v3::FORMAT, v2::FORMAT].iter().find_map(|format| value.strip_prefix(format));
     let record = record.ok_or_else(|| unreadable(&"its format is unknown"))?;
     postcard::from_bytes(record).map_err(|error| unreadable(&error))
 }

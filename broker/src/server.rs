@@ -23,7 +23,7 @@ use crate::ids::Ids;
 use crate::instance::{self, Instance, Socket};
 use crate::metrics::{Calls, endpoint};
 use crate::notify::Manager;
-use crate::service::auth::{Authority, SessionTokens};
+use crate::service::auth::{Authority, Passes, SessionTokens};
 use crate::service::deadline::Deadline;
 use crate::service::edge::Edge;
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
@@ -65,6 +65,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mesh = mesh(&config, &started, &store, &listeners, stop.clone())?;
     mesh.keep_places();
+    mesh.keep_passes();
     tracing::info!(
         endpoints = ?mesh.info.endpoints, revision = mesh.view.revision().0, "serving"
     );
@@ -279,6 +280,7 @@ fn mesh(
         indices: Indices::default(),
         waits: Waits::default(),
         vitals: Arc::new(vitals(started, listeners)?),
+        passes: Passes::default(),
     })
 }
 

@@ -25,6 +25,7 @@ mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod waits;
 mod wakes;
 
@@ -45,15 +46,15 @@ use pb::message_service_server::MessageServiceServer;
 use pb::path_service_server::PathServiceServer;
 use pb::peer_service_server::PeerServiceServer;
 use pb::state_service_server::StateServiceServer;
+use pb::token_service_server::TokenServiceServer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_server::HealthServer;
 use uuid::Uuid;
 
-use self::auth::{Authority, Caller, Gate, SessionTokens};
+use self::auth::{Authority, By, Caller, Gate, Passes, SessionTokens};
 use self::convert::RequestKey;
 use self::places::{Place, Places};
 pub use self::reads::Reads;
@@ -66,7 +67,7 @@ use crate::clock::Clock;
 use crate::events::EventLog;
 use crate::ids::Ids;
 use crate::leases::Leases;
-use crate::queue::{Handle, Lane, Reply};
+use crate::queue::{Handle, Reply};
 use crate::store::Store;
 use crate::view::View;
 use crate::vitals::Vitals;
@@ -88,6 +89,8 @@ pub struct Mesh {
     pub ids: Ids,
     /// Issues session tokens.
     pub tokens: SessionTokens,
+    /// What goes on under the tokens that let callers in.
+    pub passes: Passes,
     /// Facts about this broker.
     pub info: Arc<BrokerInfo>,
     /// Ends the broker.
@@ -185,9 +188,9 @@ impl Drop for OpenWatch {
     }
 }
 
-/// All services behind one gate: the seven of the contract, health, and reflection for tools of either age.
+/// All services behind one gate: the eight of the contract, health, and reflection for tools of either age.
 pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_reflection::server::Error> {
-    let gate = Gate::new(authority, mesh.tokens.clone(), mesh.leases.clone(), mesh.shutdown.clone());
+    let gate = Gate::new(authority, mesh);
     let open = gate.always_open();
     let peers = PeerServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let messages = MessageServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
@@ -195,18 +198,20 @@ pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_re
     let locks = LockServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let paths = PathServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let events = EventServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
+    let tokens = TokenServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let health = HealthServer::new(health::Health::new(mesh.vitals.clone(), mesh.shutdown.clone()));
-    Ok(Routes::new(InterceptedService::new(peers, gate.clone()))
-        .add_service(InterceptedService::new(messages, gate.clone()))
-        .add_service(InterceptedService::new(state, gate.clone()))
-        .add_service(InterceptedService::new(locks, gate.clone()))
-        .add_service(InterceptedService::new(paths, gate.clone()))
-        .add_service(InterceptedService::new(events, gate.clone()))
-        .add_service(InterceptedService::new(admin, open.clone()))
-        .add_service(InterceptedService::new(health, open))
-        .add_service(InterceptedService::new(reflection().build_v1()?, gate.clone()))
-        .add_service(InterceptedService::new(reflection().build_v1alpha()?, gate)))
+    Ok(Routes::new(gate.guard(peers))
+        .add_service(gate.guard(messages))
+        .add_service(gate.guard(state))
+        .add_service(gate.guard(locks))
+        .add_service(gate.guard(paths))
+        .add_service(gate.guard(events))
+        .add_service(gate.guard(tokens))
+        .add_service(open.guard(admin))
+        .add_service(open.guard(health))
+        .add_service(gate.guard(reflection().build_v1()?))
+        .add_service(gate.guard(reflection().build_v1alpha()?)))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -230,27 +235,17 @@ where
 }
 
 impl Mesh {
-    /// Asks the writer on behalf of a session; none for Join.
-    async fn submit(
-        &self,
-        caller: Option<SessionId>,
-        key: RequestKey,
-        command: Command,
-    ) -> Result<Reply, Refusal> {
-        self.submit_in(caller.map_or(Lane::Broker, Lane::Session), caller, key, command).await
-    }
-
-    /// As [`Self::submit`], waiting in a lane.
-    async fn submit_in(
-        &self,
-        lane: Lane,
-        caller: Option<SessionId>,
-        key: RequestKey,
-        command: Command,
-    ) -> Result<Reply, Refusal> {
-        let request = CoreRequest { caller, request_id: key.id, fingerprint: key.fingerprint, command };
-        self.name_in_span(caller, &request);
-        let reply = self.writer.submit_in(lane, request).await?;
+    /// Asks the writer on behalf of somebody.
+    async fn submit(&self, by: By, key: RequestKey, command: Command) -> Result<Reply, Refusal> {
+        let request = CoreRequest {
+            caller: by.session,
+            credential: by.credential,
+            request_id: key.id,
+            fingerprint: key.fingerprint,
+            command,
+        };
+        self.name_in_span(by.session, &request);
+        let reply = self.writer.submit_in(by.lane, request).await?;
         tracing::Span::current().record("revision", reply.revision.0);
         Ok(reply)
     }
@@ -289,12 +284,13 @@ impl Mesh {
         WallTime(now.wall.0.saturating_sub(now.at.since(seen).0))
     }
 
-    /// The scope that a read is about: the one named, or the session's; none when there is neither.
+    /// The scope that a read is about: the one named, or the session's; none when there is neither. In place of one that
+    /// the caller may not see, it is one in which nothing is.
     ///
     /// A session that has ended no longer tells its scope, and saying so lets its owner join again.
     fn scope_of(&self, state: &State, caller: &Caller, named: &str) -> Result<Option<ScopeId>, Refusal> {
         if !named.is_empty() {
-            return Ok(Some(ScopeId::parse(named)?));
+            return Ok(Some(caller.principal.readable(ScopeId::parse(named)?)));
         }
         let Some(session) = caller.session else { return Ok(None) };
         let peer = state.peers.live(session)?;

@@ -46,7 +46,7 @@ pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 
 /// Version of the whole store's layout, and of what is in its records. A store of a later version is refused, not
 /// guessed at.
-pub const STORE_FORMAT: u32 = 3;
+pub const STORE_FORMAT: u32 = 4;
 
 /// The oldest version that is read. Opening such a store makes it one of [`STORE_FORMAT`], which an older broker then
 /// refuses; the records stay as they are until they are written again.

@@ -365,7 +365,9 @@ impl Writer {
                 | Event::LockReleaseAnswered { .. }
                 | Event::FileTouched { .. }
                 | Event::ContractChanged { .. }
-                | Event::PolicyChanged { .. } => {}
+                | Event::PolicyChanged { .. }
+                | Event::TokenCreated { .. }
+                | Event::TokenRevoked { .. } => {}
             }
         }
     }

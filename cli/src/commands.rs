@@ -27,6 +27,7 @@ mod send;
 mod serve;
 mod status;
 mod stop;
+mod token;
 mod topics;
 mod touch;
 mod unfollow;
@@ -79,6 +80,7 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Stop(stop::Args),
     Restart(restart::Args),
+    Token(token::Args),
     Completions(completions::Args),
 }
 
@@ -120,6 +122,7 @@ impl Command {
             Self::Serve(args) => serve::run(ctx, args),
             Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
             Self::Restart(args) => ctx.block_on(restart::run(ctx, args)),
+            Self::Token(args) => ctx.block_on(token::run(ctx, args)),
             Self::Completions(args) => completions::run(ctx, &args),
         }?;
         Ok(0)

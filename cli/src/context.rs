@@ -136,7 +136,8 @@ impl Context {
         self.global.name.as_deref()
     }
 
-    fn given_scopes(&self) -> Vec<&str> {
+    /// The scopes given by hand.
+    pub(crate) fn given_scopes(&self) -> Vec<&str> {
         self.global.scope.iter().map(String::as_str).filter(|scope| !scope.is_empty()).collect()
     }
 

@@ -269,9 +269,10 @@ fn verdict(reason: ErrorReason, about: &Metadata<'_>) -> (Exit, Option<String>) 
     let so = |exit, hint: &str| (exit, Some(hint.to_owned()));
     match reason {
         ErrorReason::InvalidField => (Exit::Usage, None),
-        ErrorReason::Unauthenticated => {
-            so(Exit::Failure, "set MESH_TOKEN to the broker's token (the file `token` in its home)")
-        }
+        ErrorReason::Unauthenticated => so(
+            Exit::Failure,
+            "set MESH_TOKEN to a token that `meshctl token create` gave, or that of the broker's home",
+        ),
         ErrorReason::PeerNameTaken => {
             so(Exit::Conflict, "act under another name: --as NAME; `meshctl who` shows who is here")
         }
@@ -290,6 +291,8 @@ fn verdict(reason: ErrorReason, about: &Metadata<'_>) -> (Exit, Option<String>) 
             so(Exit::Conflict, "unlock what the others wait for, `meshctl locks` shows it; then try again")
         }
         ErrorReason::MessageIdReused => so(Exit::Conflict, "choose another --message-id, or none"),
+        ErrorReason::TokenNotFound => so(Exit::NotFound, "`meshctl token list` lists the tokens"),
+        ErrorReason::ScopeNotFound => (Exit::NotFound, None),
         ErrorReason::PeerNotFound => so(Exit::NotFound, "`meshctl who --all` lists the peers"),
         ErrorReason::KeyNotFound => so(Exit::NotFound, "`meshctl recall` lists the keys"),
         ErrorReason::VersionNotFound => (

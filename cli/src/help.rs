@@ -15,7 +15,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Talk", &["send", "inbox", "receipts", "note", "notes", "topics", "follow", "unfollow"]),
     ("Remember together", &["remember", "recall", "forget", "restore", "policy"]),
     ("Lock", &["lock", "unlock", "locks", "answer", "fence"]),
-    ("The mesh itself", &["mcp", "hook", "demo", "status", "serve", "stop", "restart", "completions"]),
+    (
+        "The mesh itself",
+        &["mcp", "hook", "demo", "status", "serve", "stop", "restart", "token", "completions"],
+    ),
 ];
 
 /// The commands' help: as usual, but for the global options.

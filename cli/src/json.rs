@@ -10,7 +10,7 @@
 //!
 //! | command | object |
 //! |---|---|
-//! | `watch`, `events` | [`event::Event`]: `revision`, `index`, `sequence`, `scope`, `time`, `type`, `actor`, `request_id`, then the fields of the event of that type. (`revision`, `index`) names an event; go on with `--since REVISION` |
+//! | `watch`, `events` | [`event::Event`]: `revision`, `index`, `sequence`, `scope`, `time`, `type`, `actor`, `credential`, `request_id`, then the fields of the event of that type. (`revision`, `index`) names an event; go on with `--since REVISION` |
 //! | `who` | `{"revision", "peers": [Peer]}` |
 //! | `status` | [`Status`] |
 //! | `stop` | `{"stopped": bool, "pid"}`: `false` and `null` when none ran |
@@ -19,6 +19,9 @@
 //! | `inbox` | `{"revision", "messages": [Message], "next_after_revision", "unread", "acknowledged_revision"}` |
 //! | `inbox --topic`, `inbox --thread`, `notes` | `{"revision", "messages": [Message], "next_after_revision"}` |
 //! | `receipts` | `{"revision", "deliveries": [Delivery], "read", "recipients"}` |
+//! | `token create` | `{"revision", "token": AccessToken, "secret"}` |
+//! | `token list` | `{"revision", "tokens": [AccessToken]}` |
+//! | `token revoke` | `{"revision", "id"}` |
 //! | `topics` | `{"revision", "topics": [Topic]}` |
 //! | `follow`, `unfollow` | `{"revision", "topics": [name]}` |
 //! | `remember`, `restore` | `{"revision", "entry": Entry}`, without the value |
@@ -56,6 +59,7 @@ mod message;
 mod path;
 mod peer;
 mod status;
+mod token;
 
 pub(crate) use self::entry::{Entry, Policy, WriteConflict};
 pub(crate) use self::event::{Event, events};
@@ -64,6 +68,7 @@ pub(crate) use self::message::{Delivery, Message, Topic};
 pub(crate) use self::path::About;
 pub(crate) use self::peer::{ChildAgent, Peer};
 pub(crate) use self::status::Status;
+pub(crate) use self::token::AccessToken;
 
 use crate::time::rfc3339;
 

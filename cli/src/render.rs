@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mesh_client::display::printable_line;
 use mesh_client::proto::{
-    ChildAgent, Entry, Lock, LockMode, LockState, LockWaiter, PeerActivity, PeerInfo, PolicyKind,
+    ChildAgent, Entry, Lock, LockMode, LockState, LockWaiter, PeerActivity, PeerInfo, PolicyKind, Role,
 };
 
 use crate::duration;
@@ -52,6 +52,16 @@ pub(crate) fn activity(activity: PeerActivity) -> &'static str {
         PeerActivity::Unspecified => "",
         PeerActivity::Working => "working",
         PeerActivity::Idle => "idle",
+    }
+}
+
+/// What a token allows.
+pub(crate) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Observer => "observer",
+        Role::Unspecified | Role::Member => "member",
+        Role::Maintainer => "maintainer",
+        Role::Admin => "admin",
     }
 }
 

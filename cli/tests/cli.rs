@@ -44,6 +44,15 @@ fn help_of_what_can_be_waited_for_is_as_documented() {
 }
 
 #[test]
+fn help_of_what_is_done_to_tokens_is_as_documented() {
+    for what in ["create", "list", "revoke"] {
+        let help = stdout(&["token", what, "--help"]);
+        assert!(help.contains("Example"), "token {what} has no example");
+        insta::assert_snapshot!(format!("help_token_{what}"), help);
+    }
+}
+
+#[test]
 fn who_asks_for_nothing_is_shown_what_there_is() {
     let output = meshctl(&[]);
     assert_eq!(output.status.code(), Some(2));

@@ -20,6 +20,7 @@ use crate::proto::message_service_client::MessageServiceClient;
 use crate::proto::path_service_client::PathServiceClient;
 use crate::proto::peer_service_client::PeerServiceClient;
 use crate::proto::state_service_client::StateServiceClient;
+use crate::proto::token_service_client::TokenServiceClient;
 use crate::way::{Lane, Way};
 use crate::{Chance, ClientError, Config, Token, Watch, WatchOptions};
 
@@ -101,6 +102,8 @@ impl Client {
         paths: PathServiceClient;
         /// Events, raw; [`Client::watch`] resumes by itself.
         events: EventServiceClient;
+        /// Tokens that let others in.
+        tokens: TokenServiceClient;
         /// The broker itself.
         admin: AdminServiceClient;
         /// Whether the broker works: the standard service, which has it write and read.

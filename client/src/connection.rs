@@ -60,7 +60,8 @@ impl Link {
 
     /// For a client that brings its own way to the broker.
     pub(crate) fn established(config: Config) -> Arc<Self> {
-        Arc::new(Self { config, established: AtomicBool::new(true), made: Mutex::new(None) })
+        let established = AtomicBool::new(true);
+        Arc::new(Self { config, established, made: Mutex::new(None), reason: Reason::default() })
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -80,6 +80,7 @@ fn kinds(response: &ListEventsResponse) -> Vec<&'static str> {
         Event::FileTouched(_) => "touched",
         Event::ContractChanged(_) => "contract",
         Event::PolicyChanged(_) => "policy",
+        Event::TokenCreated(_) | Event::TokenRevoked(_) => "token",
     };
     response.batches.iter().flat_map(events).map(name).collect()
 }

@@ -1,5 +1,7 @@
 //! The caller is taken from the connection or the credential, never from the request.
 
+mod tokens;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use crate::event::LeaveCause;
-use crate::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
+use crate::id::{
+    CredentialId, EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName,
+};
+use crate::pattern::Pattern;
 use crate::record::{
     Activity, ChildAgent, Contract, Fingerprint, Intent, LockMode, PeerInfo, PolicyKind, Recipients,
-    ReleaseAnswer, TouchKind,
+    ReleaseAnswer, TokenRecord, TouchKind,
 };
 use crate::revision::{FencingToken, Revision, Ticket, Version};
 use crate::state::deadlines::Due;
@@ -16,8 +19,10 @@ use crate::time::Millis;
 /// A command with who asks it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The session that asks; none for Join and for the broker itself.
+    /// The session that asks; none for Join, for what concerns tokens, and for the broker itself.
     pub caller: Option<SessionId>,
+    /// What the caller was let in for; none for the broker itself.
+    pub credential: Option<CredentialId>,
     /// The caller's own id, for safe retries.
     pub request_id: Option<RequestId>,
     /// Digest of method and content.
@@ -30,7 +35,13 @@ impl Request {
     /// Something that the broker itself does.
     #[must_use]
     pub fn internal(command: Command) -> Self {
-        Self { caller: None, request_id: None, fingerprint: Fingerprint::default(), command }
+        Self {
+            caller: None,
+            credential: None,
+            request_id: None,
+            fingerprint: Fingerprint::default(),
+            command,
+        }
     }
 }
 
@@ -103,6 +114,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Issue a token. Who creates it and when is not looked at.
+    CreateToken(Box<TokenRecord>),
+    /// Take a token back.
+    RevokeToken {
+        /// Its id.
+        id: CredentialId,
+    },
     /// By the broker: end a session that shows no sign of life.
     End {
         /// The session.
@@ -121,6 +139,8 @@ pub struct Join {
     pub scope: ScopeId,
     /// Name asked for.
     pub name: Option<PeerName>,
+    /// What the caller may be called.
+    pub allowed: Pattern,
     /// What makes it an earlier peer.
     pub resume_key: Option<ResumeKey>,
     /// What the peer says of itself.

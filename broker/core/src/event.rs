@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::{PeerChange, PeerField};
-use crate::id::{EntryKey, MessageId, PeerName, SessionId};
+use crate::id::{CredentialId, EntryKey, MessageId, PeerName, SessionId};
 use crate::limits;
 use crate::record::{
-    Intent, LockRecord, PeerRecord, PolicyKind, Recipients, ReleaseAnswer, ReleaseRequestRecord, TouchKind,
-    WaiterRecord,
+    Intent, LockRecord, PeerRecord, PolicyKind, Recipients, ReleaseAnswer, ReleaseRequestRecord, TokenRecord,
+    TouchKind, WaiterRecord,
 };
 use crate::revision::{Ticket, Version};
 use crate::target::Target;
@@ -178,6 +178,18 @@ pub enum Event {
         /// The policy; none when it was removed.
         kind: Option<PolicyKind>,
     },
+    /// A token was issued.
+    TokenCreated {
+        /// The token.
+        token: Arc<TokenRecord>,
+    },
+    /// A token was taken back.
+    TokenRevoked {
+        /// Its id.
+        id: CredentialId,
+        /// What it was for.
+        note: String,
+    },
 }
 
 /// Kind of an event, for filters.
@@ -213,6 +225,10 @@ pub enum EventKind {
     ContractChanged,
     /// [`Event::PolicyChanged`].
     PolicyChanged,
+    /// [`Event::TokenCreated`].
+    TokenCreated,
+    /// [`Event::TokenRevoked`].
+    TokenRevoked,
 }
 
 /// Why a session ended.
@@ -226,6 +242,8 @@ pub enum LeaveCause {
     Disconnected,
     /// The same peer joined anew.
     Replaced,
+    /// The token that it was let in for was taken back or has ended.
+    Revoked,
 }
 
 /// Why an entry is gone.
@@ -285,6 +303,8 @@ impl Event {
             Self::FileTouched { .. } => EventKind::FileTouched,
             Self::ContractChanged { .. } => EventKind::ContractChanged,
             Self::PolicyChanged { .. } => EventKind::PolicyChanged,
+            Self::TokenCreated { .. } => EventKind::TokenCreated,
+            Self::TokenRevoked { .. } => EventKind::TokenRevoked,
         }
     }
 
@@ -322,6 +342,8 @@ impl Event {
                 subject.as_str().len() + key.as_str().len() + dependents.len() * 64 + preview.len()
             }
             Self::PolicyChanged { prefix, .. } => prefix.len(),
+            Self::TokenCreated { token } => token.weight(),
+            Self::TokenRevoked { note, .. } => note.len(),
         };
         size_of::<Self>() + grown
     }
@@ -336,7 +358,10 @@ impl Event {
             | Self::FileUnlocked { holder: who, .. }
             | Self::LockWaitEnded { peer: who, .. }
             | Self::FileTouched { peer: who, .. } => who == name,
-            Self::StateDeleted { .. } | Self::PolicyChanged { .. } => false,
+            Self::StateDeleted { .. }
+            | Self::PolicyChanged { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRevoked { .. } => false,
             Self::LockQueued { waiter, waits_for } => waiter.peer == *name || waits_for.contains(name),
             Self::LockReleaseRequested { request } | Self::LockReleaseAnswered { request, .. } => {
                 request.from == *name || request.holder == *name
@@ -371,7 +396,10 @@ impl Event {
             }
             Self::FileTouched { touches, .. } => touches.iter().any(|(path, _)| path.intersects(target)),
             Self::ContractChanged { subject, .. } => subject.intersects(target),
-            Self::PeerLeft { .. } | Self::PolicyChanged { .. } => false,
+            Self::PeerLeft { .. }
+            | Self::PolicyChanged { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRevoked { .. } => false,
         }
     }
 }

@@ -96,6 +96,11 @@ text_id!(
     check_topic
 );
 text_id!(
+    /// What somebody has shown to be let in: `unix`, `home`, or the id of a token.
+    CredentialId,
+    check_credential
+);
+text_id!(
     /// What makes two sessions the same peer, chosen by the client. Not shown to others.
     ResumeKey,
     check_resume_key
@@ -106,6 +111,44 @@ impl ScopeId {
     #[must_use]
     pub fn global() -> Self {
         Self("global".into())
+    }
+
+    /// Where it is told what happens to the mesh itself, such as to its tokens. Only admins see it, and nobody joins it.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self("~admin".into())
+    }
+
+    /// The scope that is read in place of one that the reader may not see: nothing ever happens there.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self("~nowhere".into())
+    }
+
+    /// Whether it is the broker's own: no project's slug begins with `~`.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with('~')
+    }
+}
+
+impl CredentialId {
+    /// The Unix socket, used by a process of the broker's own user.
+    #[must_use]
+    pub fn unix() -> Self {
+        Self("unix".into())
+    }
+
+    /// The token in the broker's home, which its own user reads.
+    #[must_use]
+    pub fn home() -> Self {
+        Self("home".into())
+    }
+
+    /// Whether it is that of the broker's own user, who may do everything.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        matches!(&*self.0, "unix" | "home")
     }
 }
 
@@ -203,6 +246,16 @@ fn check_topic(text: &str) -> Result<(), Rejection> {
             "topic",
             "must be `#` and 1 to 64 bytes of a-z, 0-9, `.`, `_`, `-`, `/`, beginning with a letter or digit",
         ));
+    }
+    Ok(())
+}
+
+fn check_credential(text: &str) -> Result<(), Rejection> {
+    let token = text.strip_prefix("t-").unwrap_or_default();
+    let is_token = (8..=32).contains(&token.len())
+        && token.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if !is_token && text != "unix" && text != "home" {
+        return Err(Rejection::invalid("id", "is not that of a token, which begins with `t-`"));
     }
     Ok(())
 }

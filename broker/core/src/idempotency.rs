@@ -8,7 +8,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::command::Request;
-use crate::id::{PeerName, RequestId, ScopeId, SessionId};
+use crate::id::{CredentialId, PeerName, RequestId, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::record::{Fingerprint, LogRecord};
@@ -21,6 +21,7 @@ struct Answered {
     revision: Revision,
     fingerprint: Fingerprint,
     session: Option<SessionId>,
+    credential: Option<CredentialId>,
     actor: Option<(ScopeId, PeerName)>,
     outcome: Outcome,
 }
@@ -40,6 +41,7 @@ impl Idempotency {
             revision: log.revision,
             fingerprint: log.fingerprint,
             session: log.session,
+            credential: log.credential.clone(),
             actor: log.actor.clone().map(|name| (log.scope.clone(), name)),
             outcome: outcome.clone(),
         };
@@ -68,11 +70,17 @@ impl Idempotency {
         };
         let same_session = request.caller == answered.session || request.caller.is_none();
         let same_peer = matches!((&answered.actor, caller), (Some(actor), Some(who)) if is(who, actor));
-        if answered.fingerprint == request.fingerprint && (same_session || same_peer) {
+        let same_caller = (same_session || same_peer) && is_let_in_as(request.credential.as_ref(), answered);
+        if answered.fingerprint == request.fingerprint && same_caller {
             return Ok(Some((answered.revision, answered.outcome.clone())));
         }
         Err(Rejection::RequestIdReused)
     }
+}
+
+/// Whether a credential may be told the answer: it is the one that asked, or that of the broker's own user.
+fn is_let_in_as(credential: Option<&CredentialId>, answered: &Answered) -> bool {
+    credential.is_none_or(|id| id.is_owner() || answered.credential.as_ref() == Some(id))
 }
 
 /// Whether the caller is the peer that acted. What a peer does to `global` is logged there, whatever its own scope.

@@ -26,6 +26,7 @@ pub mod id;
 pub mod idempotency;
 pub mod limits;
 pub mod outcome;
+pub mod pattern;
 pub mod record;
 pub mod rejection;
 pub mod revision;

@@ -33,6 +33,15 @@ pub const PEERS_PER_SCOPE: usize = 50_000;
 /// How long an offline peer stays known.
 pub const PEER_RETENTION: Millis = Millis::days(30);
 
+/// Longest pattern of scopes or peer names, in bytes.
+pub const PATTERN_BYTES: usize = 256;
+/// Most scope patterns of a token.
+pub const TOKEN_SCOPES: usize = 32;
+/// Longest note of a token, in bytes.
+pub const TOKEN_NOTE_BYTES: usize = 256;
+/// Most tokens of a mesh, those that have ended among them until they are revoked.
+pub const TOKENS: usize = 1_000;
+
 /// Longest target path, in bytes.
 pub const PATH_BYTES: usize = 1024;
 /// Most targets of one request.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EntryKey, MessageId, PeerName, ScopeId, TopicName};
-use crate::record::{Activity, LockRecord, PeerRecord, ReleaseRequestRecord, WaiterRecord};
+use crate::record::{Activity, LockRecord, PeerRecord, ReleaseRequestRecord, TokenRecord, WaiterRecord};
 use crate::revision::{Revision, Ticket, Version};
 use crate::target::Target;
 use crate::time::{Millis, WallTime};
@@ -27,7 +27,7 @@ pub enum Outcome {
         /// The peer as it is.
         peer: Arc<PeerRecord>,
     },
-    /// To Leave, End, Expire, Abandon, SetPolicy and Touch.
+    /// To Leave, End, Expire, Abandon, SetPolicy, Touch and RevokeToken.
     Done,
     /// To Send.
     Sent {
@@ -97,6 +97,11 @@ pub enum Outcome {
         locks: Vec<Arc<LockRecord>>,
         /// How many more there are.
         remaining: u32,
+    },
+    /// To CreateToken. The secret is in no outcome.
+    TokenCreated {
+        /// The token.
+        token: Arc<TokenRecord>,
     },
 }
 

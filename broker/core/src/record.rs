@@ -7,6 +7,7 @@ mod locks;
 mod log;
 mod messages;
 mod peers;
+mod tokens;
 mod touches;
 
 use std::sync::Arc;
@@ -21,8 +22,9 @@ pub use self::locks::{
 pub use self::log::{Fingerprint, LogRecord};
 pub use self::messages::{Intent, MessageRecord, Recipients};
 pub use self::peers::{Activity, ChildAgent, PeerInfo, PeerKey, PeerRecord, SessionEnd, SessionRecord};
+pub use self::tokens::{Role, TokenDigest, TokenRecord};
 pub use self::touches::{TouchKey, TouchKind, TouchRecord, TouchTime};
-use crate::id::{EntryKey, ScopeId};
+use crate::id::{CredentialId, EntryKey, ScopeId};
 use crate::revision::{Revision, Sequence, Ticket};
 use crate::target::Target;
 
@@ -49,6 +51,8 @@ pub enum Record {
     Policy(PolicyRecord),
     /// What a peer did to a file.
     Touch(Arc<TouchRecord>),
+    /// A token.
+    Token(Arc<TokenRecord>),
 }
 
 /// Names a record.
@@ -74,6 +78,8 @@ pub enum RecordKey {
     Policy(ScopeId, String),
     /// What a peer did to a file.
     Touch(TouchKey),
+    /// A token.
+    Token(CredentialId),
 }
 
 impl Record {
@@ -91,6 +97,7 @@ impl Record {
             Self::Past(r) => RecordKey::Past(r.entry.scope.clone(), r.entry.key.clone(), r.slot()),
             Self::Policy(r) => RecordKey::Policy(r.scope.clone(), r.prefix.clone()),
             Self::Touch(r) => RecordKey::Touch(r.key()),
+            Self::Token(r) => RecordKey::Token(r.id.clone()),
         }
     }
 }

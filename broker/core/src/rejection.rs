@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::event::LeaveCause;
-use crate::id::{EntryKey, MessageId, PeerName};
+use crate::id::{CredentialId, EntryKey, MessageId, PeerName, ScopeId};
 use crate::record::{EntryRecord, LockRecord};
 use crate::revision::{FencingToken, Revision, Version};
 use crate::target::Target;
@@ -38,6 +38,21 @@ pub enum Rejection {
     PermissionDenied {
         /// What is not allowed, and what is.
         what: String,
+    },
+    /// The token that the caller was let in with is over.
+    #[error("the token was revoked or has expired; ask who runs the mesh for another")]
+    CredentialOver,
+    /// The caller may not see the scope, whether there is anything in it or not.
+    #[error("there is no scope {scope} for you; ask who runs the mesh for a token that has it")]
+    ScopeNotFound {
+        /// The scope.
+        scope: ScopeId,
+    },
+    /// There is no such token.
+    #[error("there is no token {id}; list the tokens for their ids")]
+    TokenNotFound {
+        /// Its id.
+        id: CredentialId,
     },
     /// A live peer has the name.
     #[error("a live peer of this scope is named {name}; choose another name, or none to be given one")]
@@ -172,6 +187,9 @@ impl Rejection {
 fn after(cause: Option<LeaveCause>) -> &'static str {
     match cause {
         Some(LeaveCause::Replaced) => ": another process joined as this peer; join under another name",
+        Some(LeaveCause::Revoked) => {
+            ": its token was revoked or has expired; ask who runs the mesh for another"
+        }
         Some(LeaveCause::Left) => ": the peer left; join again to be back",
         Some(LeaveCause::Expired | LeaveCause::Disconnected) | None => {
             "; join again with the same resume_key to be the same peer"

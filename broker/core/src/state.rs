@@ -10,6 +10,7 @@ mod names;
 pub mod peers;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod touches;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use entries::Entries;
 use locks::Locks;
 use messages::Messages;
 use peers::Peers;
+use tokens::Tokens;
 use touches::Touches;
 
 /// A cache of all records, with the indices that deciding and reading need.
@@ -48,6 +50,8 @@ pub struct State {
     pub entries: Entries,
     /// What was said.
     pub messages: Messages,
+    /// Who is let in with what.
+    pub tokens: Tokens,
     /// Who has read or edited what.
     pub touches: Touches,
     /// What ends when.
@@ -105,10 +109,18 @@ impl State {
     ///
     /// Nothing may be overdue: the caller first ends what [`State::due`] names.
     pub fn decide(&self, request: &Request, now: Now) -> Result<Decision, Rejection> {
+        let credential = request.credential.as_ref().filter(|id| !id.is_owner());
+        if credential.is_some_and(|id| !self.tokens.is_good(id, now.wall)) {
+            return Err(Rejection::CredentialOver);
+        }
         let step = match &request.command {
-            Command::Join(join) => self.decide_join(join, now)?,
+            Command::Join(join) => self.decide_join(join, request.credential.as_ref(), now)?,
             Command::End { session, cause } => self.decide_end(*session, *cause, now),
             Command::Expire(due) => self.decide_expire(due, now),
+            Command::CreateToken(token) => {
+                self.decide_create_token(request.credential.as_ref(), token, now)?
+            }
+            Command::RevokeToken { id } => self.decide_revoke_token(id)?,
             Command::Leave => self.decide_leave(self.caller(request)?, now),
             Command::Update(update) => self.decide_update(self.caller(request)?, update),
             Command::Send(send) => self.decide_send(self.caller(request)?, send, now)?,
@@ -163,6 +175,7 @@ impl State {
             Write::Put(Record::Past(record)) => self.apply_past(record),
             Write::Put(Record::Policy(record)) => self.apply_policy(record),
             Write::Put(Record::Touch(record)) => self.apply_touch(record),
+            Write::Put(Record::Token(record)) => self.tokens.insert(record),
             Write::Delete(RecordKey::Scope(scope)) => {
                 self.deadlines.clear(&Due::Handover(scope.clone()));
                 self.scopes.remove(scope);
@@ -176,6 +189,7 @@ impl State {
             Write::Delete(RecordKey::Past(scope, key, slot)) => self.remove_past(scope, key, *slot),
             Write::Delete(RecordKey::Policy(scope, prefix)) => self.remove_policy(scope, prefix),
             Write::Delete(RecordKey::Touch(key)) => self.remove_touch(key),
+            Write::Delete(RecordKey::Token(id)) => self.tokens.remove(id),
         }
     }
 
@@ -299,6 +313,7 @@ impl State {
             prev_revision: last_revision,
             actor,
             session: request.caller,
+            credential: request.credential.clone(),
             request_id: request.request_id.clone(),
             fingerprint: request.fingerprint,
             at: now.at,

@@ -36,6 +36,8 @@ fn command(command: &Command) -> usize {
         | Command::Restore(_)
         | Command::SetPolicy(_)
         | Command::Abandon { .. }
+        | Command::CreateToken(_)
+        | Command::RevokeToken { .. }
         | Command::End { .. }
         | Command::Expire(_) => 0,
     }

@@ -5,6 +5,7 @@ mod examples;
 use std::sync::Arc;
 
 use mesh_core::event::{Event, PeerChange};
+use mesh_core::id::CredentialId;
 use mesh_core::outcome::Outcome;
 use mesh_core::record::{Activity, LogRecord, PeerRecord, Record, Write};
 use mesh_core::revision::Revision;
@@ -12,11 +13,14 @@ use mesh_core::state::Transaction;
 use mesh_core::time::Timestamp;
 use proptest::prelude::*;
 
-use self::examples::{items, log, records};
-use super::{FORMAT, Loaded, OldLog, decode, decode_log, encode, v2};
+use self::examples::{items, items_of_4, log, records, records_of_4};
+use super::{FORMAT, Loaded, OldLog, decode, decode_log, encode, v2, v3};
 
 /// One line for each example: its name, its key and its value in hexadecimal.
 const GOLDEN: &str = include_str!("golden.txt");
+
+/// As [`GOLDEN`], of the records, events and outcomes of format 3 as its brokers wrote them.
+const GOLDEN_V3: &str = include_str!("golden_v3.txt");
 
 /// As [`GOLDEN`], of the records, events and outcomes of format 2 as its brokers wrote them.
 const GOLDEN_V2: &str = include_str!("golden_v2.txt");
@@ -42,8 +46,9 @@ fn bytes(hex: &str) -> Vec<u8> {
 /// A failure means that stores written before cannot be read: bump the format, keep a reader of the old one.
 #[test]
 fn records_have_the_bytes_they_always_had() {
-    let state = records().into_iter().map(|(what, record)| line(&what, Some(record), log(vec![], None)));
-    let logs = items().into_iter().map(|(what, log)| line(&what, None, log));
+    let state = records().into_iter().chain(records_of_4());
+    let state = state.map(|(what, record)| line(&what, Some(record), log(vec![], None)));
+    let logs = items().into_iter().chain(items_of_4()).map(|(what, log)| line(&what, None, log));
     let found: Vec<String> = state.chain(logs).collect();
     let golden: Vec<&str> = GOLDEN.lines().collect();
     assert_eq!(found, golden, "the stored format has changed:\n{}", found.join("\n"));
@@ -66,8 +71,41 @@ fn read(golden: &str) -> (Vec<Record>, Vec<LogRecord>) {
 #[test]
 fn the_bytes_of_old_are_read_as_what_was_written() {
     let (state, history) = read(GOLDEN);
-    assert_eq!(state, records().into_iter().map(|(_, record)| record).collect::<Vec<_>>());
-    assert_eq!(history, items().into_iter().map(|(_, log)| log).collect::<Vec<_>>());
+    let records = records().into_iter().chain(records_of_4());
+    assert_eq!(state, records.map(|(_, record)| record).collect::<Vec<_>>());
+    assert_eq!(history, items().into_iter().chain(items_of_4()).map(|(_, log)| log).collect::<Vec<_>>());
+}
+
+/// Whoever was let in in format 3 was the broker's own user, and the history does not tell it.
+fn peer_as_of_format_3(peer: &mut Arc<PeerRecord>) {
+    Arc::make_mut(peer).credential = CredentialId::unix();
+}
+
+fn as_of_format_3(mut record: Record) -> Record {
+    if let Record::Peer(peer) = &mut record {
+        peer_as_of_format_3(peer);
+    }
+    record
+}
+
+fn log_as_of_format_3(mut log: LogRecord) -> LogRecord {
+    log.credential = None;
+    for event in &mut log.events {
+        if let Event::PeerJoined { peer, .. } | Event::PeerUpdated { peer, .. } = event {
+            peer_as_of_format_3(peer);
+        }
+    }
+    if let Some(Outcome::Joined { peer, .. } | Outcome::Updated { peer }) = &mut log.outcome {
+        peer_as_of_format_3(peer);
+    }
+    log
+}
+
+#[test]
+fn records_and_history_of_format_3_are_read_as_what_was_written() {
+    let (state, history) = read(GOLDEN_V3);
+    assert_eq!(state, records().into_iter().map(|(_, record)| as_of_format_3(record)).collect::<Vec<_>>());
+    assert_eq!(history, items().into_iter().map(|(_, log)| log_as_of_format_3(log)).collect::<Vec<_>>());
 }
 
 /// What a peer did not tell in format 2 is not there.
@@ -76,14 +114,16 @@ fn peer_as_of_format_2(peer: &mut Arc<PeerRecord>) {
     (info.activity, info.wake, info.children) = (Activity::Unknown, String::new(), Vec::new());
 }
 
-fn as_of_format_2(mut record: Record) -> Record {
+fn as_of_format_2(record: Record) -> Record {
+    let mut record = as_of_format_3(record);
     if let Record::Peer(peer) = &mut record {
         peer_as_of_format_2(peer);
     }
     record
 }
 
-fn log_as_of_format_2(mut log: LogRecord) -> LogRecord {
+fn log_as_of_format_2(log: LogRecord) -> LogRecord {
+    let mut log = log_as_of_format_3(log);
     for event in &mut log.events {
         if let Event::PeerJoined { peer, .. } | Event::PeerUpdated { peer, .. } = event {
             peer_as_of_format_2(peer);
@@ -135,7 +175,8 @@ fn as_of_format_1(record: Record) -> Record {
         | Record::Policy(_)
         | Record::Waiter(_)
         | Record::ReleaseRequest(_)
-        | Record::Touch(_)) => same,
+        | Record::Touch(_)
+        | Record::Token(_)) => same,
     }
 }
 
@@ -172,10 +213,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn garbage_is_an_error_and_never_a_panic(kind in 0_u8..14, value in prop::collection::vec(any::<u8>(), 0..300)) {
-        let known = (1..=11).contains(&kind);
+    fn garbage_is_an_error_and_never_a_panic(kind in 0_u8..15, value in prop::collection::vec(any::<u8>(), 0..300)) {
+        let known = (1..=12).contains(&kind);
         prop_assert!(decode(&[kind, 0, 0, 0, 1], &value).is_err() || known);
-        for format in [FORMAT, v2::FORMAT] {
+        for format in [FORMAT, v3::FORMAT, v2::FORMAT] {
             let in_format = [format.as_slice(), &value].concat();
             prop_assert!(decode(&[kind, 0, 0, 0, 1], &in_format).is_err() || known);
         }
@@ -183,7 +224,7 @@ proptest! {
 
     #[test]
     fn a_damaged_record_is_never_a_panic(which: prop::sample::Index, at: prop::sample::Index, byte: u8, cut: bool) {
-        let lines: Vec<&str> = GOLDEN.lines().chain(GOLDEN_V2.lines()).collect();
+        let lines: Vec<&str> = GOLDEN.lines().chain(GOLDEN_V3.lines()).chain(GOLDEN_V2.lines()).collect();
         let (key, value) = which.get(&lines).split_once(": ").unwrap().1.split_once(" = ").unwrap();
         let (key, mut value) = (bytes(key), bytes(value));
         let place = FORMAT.len() + at.index(value.len() - FORMAT.len());

@@ -7,25 +7,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_core::event::{Event, PeerChange};
-use mesh_core::id::{MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
+use mesh_core::id::{CredentialId, MessageId, PeerName, ResumeKey, ScopeId, TopicName};
 use mesh_core::outcome::{Delivery, Outcome};
-use mesh_core::record::{Activity, Fingerprint, LogRecord, PeerInfo, PeerRecord, SessionEnd, SessionRecord};
-use mesh_core::revision::{Revision, Sequence};
+use mesh_core::record::{Activity, LogRecord, PeerInfo, PeerRecord, SessionEnd, SessionRecord};
+use mesh_core::revision::Revision;
 use mesh_core::target::Target;
-use mesh_core::time::{Timestamp, WallTime};
+use mesh_core::time::WallTime;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::reader::Reader;
+use super::v3::{self, JOINED, PEER_JOINED, PEER_UPDATED, UPDATED};
 use crate::store::StoreError;
 
 /// What a value of this format begins with.
 pub(super) const FORMAT: [u8; 2] = [0x00, 0x02];
 
-/// Places among the events, and among the outcomes, of those that were other than they are.
-const PEER_JOINED: u32 = 0;
-const PEER_UPDATED: u32 = 1;
-const JOINED: u32 = 0;
-const UPDATED: u32 = 1;
+/// Place among the outcomes of one that was other than it is.
 const SENT: u32 = 3;
 
 /// A peer as it was stored; `PeerRecord` says what its fields are.
@@ -79,25 +76,9 @@ impl From<Peer> for Arc<PeerRecord> {
             ended: peer.ended,
             acknowledged: peer.acknowledged,
             topics: peer.topics,
+            credential: CredentialId::unix(),
         })
     }
-}
-
-/// How an item of the history begins.
-#[derive(Deserialize)]
-struct Head {
-    revision: Revision,
-    scope: ScopeId,
-    sequence: Sequence,
-    prev_revision: Revision,
-    actor: Option<PeerName>,
-    session: Option<SessionId>,
-    request_id: Option<RequestId>,
-    fingerprint: Fingerprint,
-    at: Timestamp,
-    committed: WallTime,
-    /// How many events follow.
-    events: usize,
 }
 
 /// What was told of a message that was sent.
@@ -130,31 +111,14 @@ impl From<Sent> for Outcome {
 
 /// Reads a peer: the value without the bytes of its format.
 pub(super) fn peer(bytes: &[u8]) -> Result<Arc<PeerRecord>, StoreError> {
-    let mut reader = Reader { what: "peer", rest: bytes };
+    let mut reader = Reader::new(2, "peer", bytes);
     let peer: Peer = reader.take()?;
     reader.finish(peer.into())
 }
 
 /// Reads an item of the history: the value without the bytes of its format.
 pub(super) fn log(bytes: &[u8]) -> Result<LogRecord, StoreError> {
-    let mut reader = Reader { what: "history", rest: bytes };
-    let head: Head = reader.take()?;
-    let events = (0..head.events).map(|_| event(&mut reader)).collect::<Result<_, _>>()?;
-    let outcome = if reader.take()? { Some(outcome(&mut reader)?) } else { None };
-    reader.finish(LogRecord {
-        revision: head.revision,
-        scope: head.scope,
-        sequence: head.sequence,
-        prev_revision: head.prev_revision,
-        actor: head.actor,
-        session: head.session,
-        request_id: head.request_id,
-        fingerprint: head.fingerprint,
-        at: head.at,
-        committed: head.committed,
-        events,
-        outcome,
-    })
+    v3::read_log(Reader::new(2, "history", bytes), event, outcome)
 }
 
 fn event(reader: &mut Reader<'_>) -> Result<Event, StoreError> {
@@ -186,36 +150,5 @@ fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, StoreError> {
             Ok(sent.into())
         }
         _ => reader.take(),
-    }
-}
-
-/// Takes one thing after the other.
-struct Reader<'a> {
-    what: &'static str,
-    rest: &'a [u8],
-}
-
-impl Reader<'_> {
-    fn take<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
-        let (taken, rest) = postcard::take_from_bytes(self.rest).map_err(|error| self.unreadable(error))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    /// The place of the kind that comes next.
-    fn peek(&self) -> Result<u32, StoreError> {
-        let (kind, _) = postcard::take_from_bytes(self.rest).map_err(|error| self.unreadable(error))?;
-        Ok(kind)
-    }
-
-    fn finish<T>(self, read: T) -> Result<T, StoreError> {
-        match self.rest {
-            [] => Ok(read),
-            rest => Err(self.unreadable(format_args!("{} bytes too many", rest.len()))),
-        }
-    }
-
-    fn unreadable(&self, error: impl std::fmt::Display) -> StoreError {
-        StoreError::Corrupt { what: format!("a {} record of format 2 cannot be read: {error}", self.what) }
     }
 }

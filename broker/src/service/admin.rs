@@ -7,7 +7,7 @@ use mesh_proto::v1 as pb;
 use pb::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
-use super::auth::Caller;
+use super::auth::{Caller, Principal};
 use super::convert::{count, duration, timestamp};
 use super::status::Refusal;
 use super::{Mesh, answer};
@@ -19,7 +19,7 @@ impl AdminService for Mesh {
         &self,
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
-        answer(request, |_, _| async move { Ok(status(self)) }).await
+        answer(request, |caller, _| async move { Ok(status(self, &caller)) }).await
     }
 
     async fn stop(&self, request: Request<pb::StopRequest>) -> Result<Response<pb::StopResponse>, Status> {
@@ -27,25 +27,28 @@ impl AdminService for Mesh {
     }
 }
 
-fn status(mesh: &Mesh) -> pb::GetStatusResponse {
+/// The broker as it is; to who may not see everything, counts are of what it sees, and the machine's paths are hidden.
+fn status(mesh: &Mesh, caller: &Caller) -> pb::GetStatusResponse {
     let info = &mesh.info;
     let store_bytes = info.store.size_bytes();
     let state = mesh.view.read();
+    let counts = Counts::of(&state, &caller.principal);
+    let is_admin = caller.principal.sees_all();
     pb::GetStatusResponse {
         header: mesh.header(state.revision()),
         version: info.version.to_owned(),
         pid: info.pid,
         start_time: Some(timestamp(info.started)),
-        store_path: info.store_path.display().to_string(),
+        store_path: if is_admin { info.store_path.display().to_string() } else { String::new() },
         store_bytes,
-        endpoints: info.endpoints.clone(),
+        endpoints: if is_admin { info.endpoints.clone() } else { Vec::new() },
         oldest_revision: mesh.events.oldest().0,
-        scopes: count(state.scope_count()),
-        peers_online: count(state.peers.online_count()),
-        peers_known: count(state.peers.known_count()),
-        locks: count(state.locks.count()),
-        entries: state.entries.count() as u64,
-        messages: state.messages.count() as u64,
+        scopes: count(counts.scopes),
+        peers_online: count(counts.peers_online),
+        peers_known: count(counts.peers_known),
+        locks: count(counts.locks),
+        entries: counts.entries as u64,
+        messages: counts.messages as u64,
         watches: count(mesh.watches.count()),
         auto_started: info.auto_started,
         idle_exit: info.idle_exit.map(duration),
@@ -95,6 +98,41 @@ fn limit_uses(mesh: &Mesh, state: &State) -> Vec<pb::LimitUse> {
         limit: limit as u64,
     };
     uses.map(told).into()
+}
+
+/// How much there is.
+#[derive(Debug)]
+struct Counts {
+    scopes: usize,
+    peers_online: usize,
+    peers_known: usize,
+    locks: usize,
+    entries: usize,
+    messages: usize,
+}
+
+impl Counts {
+    fn of(state: &State, reader: &Principal) -> Self {
+        if reader.sees_all() {
+            return Self {
+                scopes: state.heads(None).filter(|head| !head.scope.is_reserved()).count(),
+                peers_online: state.peers.online_count(),
+                peers_known: state.peers.known_count(),
+                locks: state.locks.count(),
+                entries: state.entries.count(),
+                messages: state.messages.count(),
+            };
+        }
+        let known = || state.peers.list(None, None).filter(|peer| reader.sees(&peer.scope));
+        Self {
+            scopes: state.heads(None).filter(|head| reader.sees(&head.scope)).count(),
+            peers_online: known().filter(|peer| peer.session.is_some()).count(),
+            peers_known: known().count(),
+            locks: state.locks.list(None, None).filter(|lock| reader.sees(&lock.scope)).count(),
+            entries: state.entries.all(None).filter(|entry| reader.sees(&entry.scope)).count(),
+            messages: state.messages.all().filter(|message| reader.sees(&message.scope)).count(),
+        }
+    }
 }
 
 fn stop(mesh: &Mesh, caller: &Caller) -> Result<pb::StopResponse, Refusal> {

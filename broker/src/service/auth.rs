@@ -1,25 +1,32 @@
 //! From connection and credential to caller. Who calls is never a field of a request.
 //!
-//! Owns the check that every call passes first. What must hold: no call reaches a service without a
-//! [`Caller`]; secrets are compared in constant time and never shown or logged.
+//! Owns the check that every call passes first: [`authority`] finds out who it is, [`rules`] whether its role allows the
+//! method, [`gate`] stands before every service, and [`passes`] ends what somebody is doing whose token is over. What must
+//! hold: no call reaches a service without a [`Caller`]; secrets are compared in constant time and never shown or logged;
+//! what a caller may not see is to it as what is not there.
 
-use std::fmt;
+mod authority;
+mod gate;
+mod passes;
+mod rules;
+mod sessions;
+
 use std::sync::Arc;
 
 use mesh_core::Rejection;
-use mesh_core::id::SessionId;
-use mesh_proto::SESSION_METADATA;
+use mesh_core::id::{CredentialId, ScopeId, SessionId};
+use mesh_core::pattern::Pattern;
+use mesh_core::record::{Role, TokenRecord};
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::service::Interceptor;
-use tonic::{Request, Status};
-use uuid::Uuid;
+use tonic::Request;
 
-use super::rate::{Rates, rate_key};
+pub use self::authority::Authority;
+pub(super) use self::authority::Secret;
+pub use self::gate::{Gate, Guarded};
+pub use self::passes::Passes;
+pub use self::sessions::SessionTokens;
 use super::status::Refusal;
-use crate::leases::Leases;
 use crate::queue::{Connection, Lane};
-use crate::store::Secret;
 
 /// How a connection reached the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +36,7 @@ pub enum Transport {
         /// The user's id.
         uid: u32,
     },
-    /// Over TCP, from whoever has the token.
+    /// Over TCP, from whoever has a token.
     Tcp,
 }
 
@@ -42,103 +49,83 @@ pub struct ConnectionInfo {
     pub alive: Connection,
 }
 
-/// Who may call.
-pub struct Authority {
-    uid: u32,
-    /// Digest of the token for TCP; without one nobody gets in that way.
-    token: Option<blake3::Hash>,
+/// Whom a credential makes of a caller.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// What it was let in with.
+    pub credential: CredentialId,
+    /// Its token; none for the broker's own user, who may do everything.
+    token: Option<Arc<TokenRecord>>,
+    /// Tells that the token is over; none for the broker's own user.
+    over: Option<CancellationToken>,
 }
 
-impl Authority {
-    /// Lets in processes of the user over the Unix socket, and holders of the token over TCP.
+impl Principal {
+    /// The broker's own user.
+    fn owner(credential: CredentialId) -> Self {
+        Self { credential, token: None, over: None }
+    }
+
+    /// What it may do.
     #[must_use]
-    pub fn new(uid: u32, token: Option<&str>) -> Self {
-        Self { uid, token: token.map(|token| blake3::hash(token.as_bytes())) }
+    pub fn role(&self) -> Role {
+        self.token.as_ref().map_or(Role::Admin, |token| token.role)
     }
 
-    fn admit(&self, transport: Transport, metadata: &MetadataMap) -> Result<(), Refusal> {
-        match transport {
-            Transport::Unix { uid } if uid == self.uid => Ok(()),
-            Transport::Unix { uid } => {
-                let what = format!("this broker serves user {} only, and you are user {uid}", self.uid);
-                Err(Rejection::PermissionDenied { what }.into())
-            }
-            Transport::Tcp => {
-                let given = bearer(metadata).ok_or(Refusal::Unauthenticated(
-                    "no token: send the broker's token as `authorization: Bearer TOKEN`",
-                ))?;
-                // Digests of equal length compare in constant time.
-                if self.token == Some(blake3::hash(given)) {
-                    return Ok(());
-                }
-                Err(Refusal::Unauthenticated(
-                    "this is not the broker's token; ask who runs the broker for it",
-                ))
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").field("uid", &self.uid).finish_non_exhaustive()
-    }
-}
-
-/// The token of `authorization: Bearer TOKEN`.
-fn bearer(metadata: &MetadataMap) -> Option<&[u8]> {
-    let (scheme, token) = metadata.get("authorization")?.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-}
-
-/// Issues session tokens and knows its own again.
-///
-/// A token is the session's id with a keyed digest of it, so nothing is stored, and a repeated Join gets the
-/// same token.
-#[derive(Clone)]
-pub struct SessionTokens {
-    key: [u8; 32],
-}
-
-impl SessionTokens {
-    /// Derives the key from the store's secret: tokens stay good across restarts, and only for that store.
+    /// Whether it sees what is in a scope.
     #[must_use]
-    pub fn new(secret: &Secret) -> Self {
-        Self { key: blake3::derive_key("mesh.v1 session token", secret.as_bytes()) }
+    pub fn sees(&self, scope: &ScopeId) -> bool {
+        self.token.as_ref().is_none_or(|token| token.sees(scope))
     }
 
-    /// The token of a session.
+    /// Whether it sees every scope, and what is the broker's own.
     #[must_use]
-    pub fn issue(&self, session: SessionId) -> String {
-        format!("{}{}", session.0.simple(), self.digest(session).to_hex())
+    pub fn sees_all(&self) -> bool {
+        self.role() == Role::Admin
     }
 
-    /// The session of a token that this broker, or an earlier one of the same store, has issued.
-    pub fn verify(&self, token: &[u8]) -> Result<SessionId, Refusal> {
-        self.parse(token).ok_or(Refusal::Unauthenticated("the session token is not of this mesh; join again"))
+    /// What it may be called.
+    #[must_use]
+    pub fn names(&self) -> Pattern {
+        self.token.as_ref().map_or_else(Pattern::any, |token| token.peers.clone())
     }
 
-    fn parse(&self, token: &[u8]) -> Option<SessionId> {
-        let (id, digest) = token.split_at_checked(32)?;
-        let session = SessionId(Uuid::try_parse_ascii(id).ok()?);
-        // `blake3::Hash` compares in constant time.
-        (blake3::Hash::from_hex(digest).ok()? == self.digest(session)).then_some(session)
+    /// The scope to read: the one named, or one in which nothing is where that is not to be seen.
+    #[must_use]
+    pub fn readable(&self, scope: ScopeId) -> ScopeId {
+        if self.sees(&scope) { scope } else { ScopeId::nowhere() }
     }
 
-    fn digest(&self, session: SessionId) -> blake3::Hash {
-        blake3::keyed_hash(&self.key, session.0.as_bytes())
+    /// Refuses to change a scope that is not to be seen, whether there is anything in it or not.
+    pub fn check_scope(&self, scope: &ScopeId) -> Result<(), Rejection> {
+        if self.sees(scope) { Ok(()) } else { Err(Rejection::ScopeNotFound { scope: scope.clone() }) }
     }
 }
 
-impl fmt::Debug for SessionTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionTokens(..)")
+/// On whose behalf something is asked.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// The session of a peer; none for Join, and for what concerns no peer.
+    pub session: Option<SessionId>,
+    /// What the caller was let in with; none for the broker itself.
+    pub credential: Option<CredentialId>,
+    /// Where it waits for the writer.
+    pub lane: Lane,
+}
+
+impl By {
+    /// The broker, in the name of a session whose caller is gone.
+    #[must_use]
+    pub fn broker_for(session: SessionId) -> Self {
+        Self { session: Some(session), credential: None, lane: Lane::Session(session) }
     }
 }
 
 /// Who calls.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// Who it is.
+    pub principal: Principal,
     /// The session whose token came with the call; it may have ended.
     pub session: Option<SessionId>,
     /// The call's connection.
@@ -156,6 +143,22 @@ impl Caller {
         self.session.ok_or(Refusal::Rejected(Rejection::SessionRequired))
     }
 
+    /// On whose behalf it asks, with a session.
+    #[must_use]
+    pub fn by(&self, session: SessionId) -> By {
+        By { session: Some(session), lane: Lane::Session(session), ..self.without_session() }
+    }
+
+    /// On whose behalf it asks, whatever its session.
+    #[must_use]
+    pub fn without_session(&self) -> By {
+        By {
+            session: None,
+            credential: Some(self.principal.credential.clone()),
+            lane: Lane::of(None, &self.connection.alive),
+        }
+    }
+
     /// Refuses what only a person at this machine may do to everybody: `what` is done over the Unix socket only.
     pub fn require_unix_socket(&self, what: &str) -> Result<(), Refusal> {
         match self.connection.transport {
@@ -170,131 +173,11 @@ impl Caller {
 
 const UNKNOWN_CONNECTION: Refusal = Refusal::Unauthenticated("the connection does not tell who is calling");
 
-/// What every call passes first.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    authority: Arc<Authority>,
-    tokens: SessionTokens,
-    leases: Leases,
-    rates: Rates<Lane>,
-    /// Closes the gate.
-    closing: CancellationToken,
-}
-
-impl Gate {
-    /// A gate that closes with the token.
-    #[must_use]
-    pub fn new(
-        authority: Arc<Authority>,
-        tokens: SessionTokens,
-        leases: Leases,
-        closing: CancellationToken,
-    ) -> Self {
-        Self { authority, tokens, leases, rates: Rates::new(), closing }
-    }
-
-    /// The same gate, but one that does not close: to ask after a broker that is going.
-    #[must_use]
-    pub fn always_open(&self) -> Self {
-        Self { closing: CancellationToken::new(), ..self.clone() }
-    }
-
-    fn admit(&self, request: &Request<()>) -> Result<Caller, Refusal> {
-        let connection = request.extensions().get::<ConnectionInfo>().cloned().ok_or(UNKNOWN_CONNECTION)?;
-        self.authority.admit(connection.transport, request.metadata())?;
-        if self.closing.is_cancelled() {
-            return Err(Refusal::Draining);
-        }
-        let session = request.metadata().get(SESSION_METADATA);
-        let session = session.map(|token| self.tokens.verify(token.as_bytes())).transpose()?;
-        if let Some(session) = session {
-            self.leases.touch(session);
-        }
-        Ok(Caller { session, connection })
-    }
-}
-
-impl Interceptor for Gate {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let caller = self.admit(&request)?;
-        request.extensions_mut().insert(self.rates.count(rate_key(&caller)));
-        request.extensions_mut().insert(caller);
-        Ok(request)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Weak;
 
     use super::*;
-
-    const SESSION: SessionId = SessionId(Uuid::from_u128(0xa1b2));
-
-    fn tokens(secret: u8) -> SessionTokens {
-        SessionTokens::new(&Secret::new([secret; 32]))
-    }
-
-    fn metadata(authorization: &str) -> MetadataMap {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("authorization", authorization.parse().unwrap());
-        metadata
-    }
-
-    #[test]
-    fn a_session_has_one_token_which_its_store_knows_again() {
-        let token = tokens(1).issue(SESSION);
-        assert_eq!(tokens(1).issue(SESSION), token);
-        assert_eq!(tokens(1).verify(token.as_bytes()).unwrap(), SESSION);
-        assert_ne!(tokens(1).issue(SessionId(Uuid::from_u128(1))), token);
-        assert!(tokens(2).verify(token.as_bytes()).is_err(), "another store");
-    }
-
-    #[test]
-    fn a_token_changed_in_any_place_is_refused() {
-        let token = tokens(1).issue(SESSION);
-        for at in 0..token.len() {
-            let mut forged = token.clone().into_bytes();
-            forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
-            assert!(matches!(tokens(1).verify(&forged), Err(Refusal::Unauthenticated(_))), "{at}");
-            assert!(tokens(1).verify(&token.as_bytes()[..at]).is_err(), "{at}");
-        }
-        let longer = format!("{token}0");
-        for malformed in [longer.as_bytes(), b"", b"\xff\xfe", &[b'\xc3'; 96]] {
-            assert!(tokens(1).verify(malformed).is_err(), "{malformed:?}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let shown = format!("{:?} {:?}", tokens(1), Authority::new(1, Some("open sesame")));
-        assert_eq!(shown, "SessionTokens(..) Authority { uid: 1, .. }");
-    }
-
-    #[test]
-    fn the_kernel_or_the_token_says_who_may_call() {
-        let with = Authority::new(1000, Some("secret"));
-        let without = Authority::new(1000, None);
-        let local = |uid| Transport::Unix { uid };
-        let none = MetadataMap::new;
-        assert_eq!(with.admit(local(1000), &none()), Ok(()));
-        for uid in [0, 1001] {
-            let refused = with.admit(local(uid), &metadata("Bearer secret"));
-            let denied =
-                |rejection| matches!(rejection, Refusal::Rejected(Rejection::PermissionDenied { .. }));
-            assert!(refused.is_err_and(denied), "{uid}: a token makes nobody another user");
-        }
-        for good in ["Bearer secret", "bearer secret"] {
-            assert_eq!(with.admit(Transport::Tcp, &metadata(good)), Ok(()));
-            assert!(without.admit(Transport::Tcp, &metadata(good)).is_err());
-        }
-        for bad in ["", "Bearer", "Bearer ", "Bearer Secret", "Bearer secret ", "Basic secret", "secret"] {
-            let refused = with.admit(Transport::Tcp, &metadata(bad));
-            assert!(matches!(refused, Err(Refusal::Unauthenticated(_))), "{bad:?}");
-        }
-        assert!(with.admit(Transport::Tcp, &none()).is_err());
-        assert!(without.admit(Transport::Tcp, &metadata("Bearer ")).is_err());
-    }
 
     #[test]
     fn a_request_that_passed_no_gate_has_no_caller() {

@@ -9,6 +9,7 @@ pub(crate) mod locks;
 pub(crate) mod messages;
 pub(crate) mod paths;
 pub(crate) mod peers;
+pub(crate) mod tokens;
 pub(crate) mod touches;
 
 use std::collections::BTreeSet;
@@ -199,13 +200,14 @@ mod tests {
         ) {
             let time = length(seconds, number);
             let info = pb::PeerInfo { focus: text.clone(), files: texts.clone(), ..Default::default() };
-            let _ = peers::join(pb::JoinRequest {
+            let request = pb::JoinRequest {
                 scope: text.clone(),
                 name: text.clone(),
                 info: Some(info.clone()),
                 lease_ttl: time,
                 ..Default::default()
-            }, &Ids::default());
+            };
+            let _ = peers::join(request, mesh_core::pattern::Pattern::any(), &Ids::default());
             let update_mask = Some(prost_types::FieldMask { paths: texts.clone() });
             let _ = peers::update(pb::UpdatePeerRequest { info: Some(info), update_mask, ..Default::default() });
             let _ = messages::send(pb::SendRequest {

@@ -32,7 +32,7 @@ impl EventService for Mesh {
         &self,
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
-        answer(request, |_, request| history::list(self, request)).await
+        answer(request, |caller, request| history::list(self, caller, request)).await
     }
 
     async fn wait(&self, request: Request<pb::WaitRequest>) -> Result<Response<pb::WaitResponse>, Status> {

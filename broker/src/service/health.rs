@@ -14,7 +14,7 @@ use crate::probe::Health as Probed;
 use crate::vitals::Vitals;
 
 /// The packages and services whose health can be asked; all are as well as the broker.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "",
     "mesh.v1.PeerService",
     "mesh.v1.MessageService",
@@ -22,6 +22,7 @@ const SERVICES: [&str; 8] = [
     "mesh.v1.LockService",
     "mesh.v1.PathService",
     "mesh.v1.EventService",
+    "mesh.v1.TokenService",
     "mesh.v1.AdminService",
 ];
 

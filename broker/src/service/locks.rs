@@ -109,9 +109,9 @@ async fn acquire(
     let key = request_key("AcquireLocks", &id, &request)?;
     let acquire = convert::acquire(request)?;
     let Answer { revision, outcome, ticket } = if acquire.wait > Millis::ZERO {
-        waiting::acquire(mesh, session, key, acquire).await?
+        waiting::acquire(mesh, caller.by(session), session, key, acquire).await?
     } else {
-        let reply = mesh.submit(Some(session), key, Command::Acquire(acquire)).await?;
+        let reply = mesh.submit(caller.by(session), key, Command::Acquire(acquire)).await?;
         Answer { revision: reply.revision, outcome: reply.outcome, ticket: None }
     };
     let header = mesh.header(revision);
@@ -133,7 +133,7 @@ async fn renew(
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("RenewLocks", &id, &request)?;
-    let reply = mesh.submit(Some(session), key, convert::renew(&request)?).await?;
+    let reply = mesh.submit(caller.by(session), key, convert::renew(&request)?).await?;
     let Outcome::Renewed { locks } = reply.outcome else { return Err(misfit("RenewLocks")) };
     let locks = stand_to_wire(mesh, locks);
     Ok(pb::RenewLocksResponse { header: mesh.header(reply.revision), locks })
@@ -147,7 +147,7 @@ async fn release(
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("ReleaseLocks", &id, &request)?;
-    let reply = mesh.submit(Some(session), key, convert::release(&request)?).await?;
+    let reply = mesh.submit(caller.by(session), key, convert::release(&request)?).await?;
     let Outcome::Released { targets, remaining, kept } = reply.outcome else {
         return Err(misfit("ReleaseLocks"));
     };

@@ -88,7 +88,7 @@ async fn touch(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("TouchFiles", &id, &request)?;
     let command = Command::Touch(touches::touch_files(request)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let reply = mesh.submit(caller.by(session), key, command).await?;
     let Outcome::Done = reply.outcome else { return Err(misfit("TouchFiles")) };
     Ok(pb::TouchFilesResponse { header: mesh.header(reply.revision) })
 }

@@ -15,7 +15,6 @@ use super::auth::Caller;
 use super::convert::{peers as convert, request_key, size, unless_empty};
 use super::status::Refusal;
 use super::{Mesh, answer, misfit, page};
-use crate::queue::Lane;
 
 #[tonic::async_trait]
 impl PeerService for Mesh {
@@ -45,7 +44,7 @@ impl PeerService for Mesh {
         &self,
         request: Request<pb::ListPeersRequest>,
     ) -> Result<Response<pb::ListPeersResponse>, Status> {
-        answer(request, |_, request| async move { list(self, &request) }).await
+        answer(request, |caller, request| async move { list(self, &caller, &request) }).await
     }
 }
 
@@ -56,9 +55,9 @@ async fn join(
 ) -> Result<pb::JoinResponse, Refusal> {
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Join", &id, &request)?;
-    let command = Command::Join(convert::join(request, &mesh.ids)?);
-    let lane = Lane::of(None, &caller.connection.alive);
-    let reply = mesh.submit_in(lane, None, key, command).await?;
+    let join = convert::join(request, caller.principal.names(), &mesh.ids)?;
+    caller.principal.check_scope(&join.scope)?;
+    let reply = mesh.submit(caller.without_session(), key, Command::Join(join)).await?;
     let Outcome::Joined { peer, resumed, unread } = reply.outcome else { return Err(misfit("Join")) };
     // A repeat gets the first answer, and with it the token of the first answer's session.
     let session = peer.session.as_ref().ok_or_else(|| misfit("Join"))?;
@@ -92,7 +91,7 @@ async fn update(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("UpdatePeer", &id, &request)?;
     let command = Command::Update(convert::update(request)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let reply = mesh.submit(caller.by(session), key, command).await?;
     let Outcome::Updated { peer } = reply.outcome else { return Err(misfit("UpdatePeer")) };
     Ok(pb::UpdatePeerResponse { header: mesh.header(reply.revision), peer: Some(mesh.peer(&peer)) })
 }
@@ -105,17 +104,24 @@ async fn leave(
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Leave", &id, &request)?;
-    let reply = mesh.submit(Some(session), key, Command::Leave).await?;
+    let reply = mesh.submit(caller.by(session), key, Command::Leave).await?;
     let Outcome::Done = reply.outcome else { return Err(misfit("Leave")) };
     Ok(pb::LeaveResponse { header: mesh.header(reply.revision) })
 }
 
-fn list(mesh: &Mesh, request: &pb::ListPeersRequest) -> Result<pb::ListPeersResponse, Refusal> {
+fn list(
+    mesh: &Mesh,
+    caller: &Caller,
+    request: &pb::ListPeersRequest,
+) -> Result<pb::ListPeersResponse, Refusal> {
     let scope = unless_empty(&request.scope, ScopeId::parse)?;
+    let scope = scope.map(|scope| caller.principal.readable(scope));
     let after: Option<PeerKey> = page::after(&request.page_token)?;
     let (revision, peers, more) = {
         let state = mesh.view.read();
-        let here = |peer: &&Arc<PeerRecord>| request.include_offline || peer.session.is_some();
+        let here = |peer: &&Arc<PeerRecord>| {
+            (request.include_offline || peer.session.is_some()) && caller.principal.sees(&peer.scope)
+        };
         let peers = state.peers.list(scope.as_ref(), after.as_ref()).filter(here).cloned();
         let (peers, more) =
             PageSize::of(size(request.page_size)).fill(peers, |peer| convert::peer_size(peer));

@@ -241,6 +241,7 @@ fn cause_name(cause: LeaveCause) -> &'static str {
         LeaveCause::Expired => "EXPIRED",
         LeaveCause::Disconnected => "DISCONNECTED",
         LeaveCause::Replaced => "REPLACED",
+        LeaveCause::Revoked => "REVOKED",
     }
 }
 
@@ -253,6 +254,11 @@ fn conflicting(shape: Shape, conflict: &WriteConflict) -> Shape {
         .with("revision", &theirs.revision.0)
         .with("writer", &theirs.writer)
         .and(Extra::Conflict(Box::new(conflict::detail(conflict))))
+}
+
+/// Something is not there, for the caller at least.
+fn missing(reason: ErrorReason, key: &'static str, value: &impl ToString) -> Shape {
+    Shape::plain(Code::NotFound, reason).with(key, value)
 }
 
 fn rejection_shape(rejection: Rejection) -> Shape {
@@ -272,12 +278,13 @@ fn rejection_shape(rejection: Rejection) -> Shape {
             }
         }
         Rejection::PermissionDenied { .. } => Shape::plain(Code::PermissionDenied, Reason::PermissionDenied),
+        Rejection::CredentialOver => Shape::plain(Code::Unauthenticated, Reason::Unauthenticated),
+        Rejection::ScopeNotFound { scope } => missing(Reason::ScopeNotFound, "scope", &scope),
+        Rejection::TokenNotFound { id } => missing(Reason::TokenNotFound, "id", &id),
         Rejection::PeerNameTaken { name } => {
             Shape::plain(Code::AlreadyExists, Reason::PeerNameTaken).with("name", &name)
         }
-        Rejection::PeerNotFound { name } => {
-            Shape::plain(Code::NotFound, Reason::PeerNotFound).with("name", &name)
-        }
+        Rejection::PeerNotFound { name } => missing(Reason::PeerNotFound, "name", &name),
         Rejection::KeyNotFound { key } => Shape::plain(Code::NotFound, Reason::KeyNotFound).with("key", &key),
         Rejection::KeyExists { key, version, revision } => {
             Shape::plain(Code::AlreadyExists, Reason::KeyExists)
@@ -306,9 +313,7 @@ fn rejection_shape(rejection: Rejection) -> Shape {
         Rejection::Deadlock { cycle } => {
             Shape::plain(Code::Aborted, Reason::Deadlock).with("cycle", &short(circle(&cycle)))
         }
-        Rejection::MessageNotFound { id } => {
-            Shape::plain(Code::NotFound, Reason::MessageNotFound).with("message_id", &id)
-        }
+        Rejection::MessageNotFound { id } => missing(Reason::MessageNotFound, "message_id", &id),
         Rejection::MessageIdReused => Shape::plain(Code::AlreadyExists, Reason::MessageIdReused),
         Rejection::ReleaseRequestNotFound { id } => {
             Shape::plain(Code::NotFound, Reason::ReleaseRequestNotFound).with("id", &id.0)
@@ -331,7 +336,7 @@ fn rejection_shape(rejection: Rejection) -> Shape {
 mod tests {
     use std::sync::Arc;
 
-    use mesh_core::id::{EntryKey, MessageId, PeerName, ScopeId, SessionId};
+    use mesh_core::id::{CredentialId, EntryKey, MessageId, PeerName, ScopeId, SessionId};
     use mesh_core::record::{EntryRecord, LockMode, LockRecord};
     use mesh_core::revision::{FencingToken, Version};
     use mesh_core::target::Target;
@@ -376,6 +381,7 @@ mod tests {
         rows.extend(rejections());
         rows.extend(rejections_of_writes());
         rows.extend(rejections_of_locks());
+        rows.extend(rejections_of_tokens());
         rows
     }
 
@@ -404,6 +410,19 @@ mod tests {
             row(full, Code::ResourceExhausted, "LIMIT_REACHED", &[("limit", "1")]),
             row(lost, Code::NotFound, "MESSAGE_NOT_FOUND", message),
             row(R::MessageIdReused, Code::AlreadyExists, "MESSAGE_ID_REUSED", &[]),
+        ]
+    }
+
+    fn rejections_of_tokens() -> Vec<Row> {
+        use Rejection as R;
+        let hidden = R::ScopeNotFound { scope: ScopeId::global() };
+        let unknown = R::TokenNotFound { id: CredentialId::unix() };
+        let ended = R::SessionExpired { cause: Some(LeaveCause::Revoked) };
+        vec![
+            row(R::CredentialOver, Code::Unauthenticated, "UNAUTHENTICATED", &[]),
+            row(hidden, Code::NotFound, "SCOPE_NOT_FOUND", &[("scope", "global")]),
+            row(unknown, Code::NotFound, "TOKEN_NOT_FOUND", &[("id", "unix")]),
+            row(ended, Code::FailedPrecondition, "SESSION_EXPIRED", &[("cause", "REVOKED")]),
         ]
     }
 

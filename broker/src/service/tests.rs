@@ -40,7 +40,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use super::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
+use super::auth::{Authority, ConnectionInfo, Passes, SessionTokens, Transport};
 use super::{BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount, router as routes};
 use crate::ids::Ids;
 use crate::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
@@ -134,6 +134,7 @@ impl Broker {
             watches: WatchCount::default(),
             waits: Waits::default(),
             vitals: Arc::new(vitals),
+            passes: Passes::default(),
         };
         let routes = routes(&mesh, Arc::new(Authority::new(UID, Some("open sesame")))).unwrap();
         Self { mesh, routes, socket: Arc::new(()) }

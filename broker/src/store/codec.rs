@@ -277,6 +277,8 @@ mod tests {
     // Bytes as brokers of these formats have written them; they change with no later version.
     pub(super) const META_V1: &str = "01075aa0840101000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
+    const META_V4: &str = "0136e2dfd30104000000303132333435363738396162636465666120736563726574206f6620\
+        7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
     const META_V3: &str = "01584176ca0103000000303132333435363738396162636465666120736563726574206f6620\
         7468697274792d74776f206279746573202e2e2e0068e5cf8b010000";
     pub(super) const META_V2: &str = "01d7cfa5000102000000303132333435363738396162636465666120736563726574206f6620\
@@ -323,13 +325,14 @@ mod tests {
         assert_eq!(decode_meta(&unhex(META_V1)).unwrap(), (identity(), 1));
         assert_eq!(decode_meta(&unhex(META_V2)).unwrap(), (identity(), 2));
         assert_eq!(decode_meta(&unhex(META_V3)).unwrap(), (identity(), 3));
+        assert_eq!(decode_meta(&unhex(META_V4)).unwrap(), (identity(), 4));
     }
 
     #[test]
-    fn records_are_written_as_they_always_were_and_the_meta_record_says_format_3() {
+    fn records_are_written_as_they_always_were_and_the_meta_record_says_format_4() {
         assert_eq!(hex(&encode(b"\x05name", b"value")[0].1), SHORT_V1);
         assert_eq!(hex(&encode(b"\x05big", &split_value())[1].1), SPLIT_V1_TAIL);
-        assert_eq!(hex(&encode_meta(&identity()).1), META_V3);
+        assert_eq!(hex(&encode_meta(&identity()).1), META_V4);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use mesh_core::command::{Acquire, Command, Join, Labels, Precondition, Put, Request, Send};
 use mesh_core::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId};
 use mesh_core::outcome::Outcome;
+use mesh_core::pattern::Pattern;
 use mesh_core::record::{Fingerprint, Intent, LockMode, LogRecord, PeerInfo, Recipients};
 use mesh_core::revision::Revision;
 use mesh_core::target::Target;
@@ -125,6 +126,7 @@ impl Bench {
         Join {
             scope: scope(),
             name: Some(name(who)),
+            allowed: Pattern::any(),
             resume_key: Some(ResumeKey::parse(who).unwrap()),
             info: PeerInfo::default(),
             ttl: Millis::minutes(10),

@@ -267,7 +267,9 @@ fn lines(batch: &EventBatch, me: &str) -> Vec<String> {
             | Kind::LockQueued(_)
             | Kind::LockWaitEnded(_)
             | Kind::FileTouched(_)
-            | Kind::PolicyChanged(_) => None,
+            | Kind::PolicyChanged(_)
+            | Kind::TokenCreated(_)
+            | Kind::TokenRevoked(_) => None,
         })
         .collect()
 }

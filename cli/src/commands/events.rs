@@ -71,6 +71,8 @@ pub(super) enum EventKind {
     LockReleaseAnswered,
     FileTouched,
     MessageSent,
+    TokenCreated,
+    TokenRevoked,
 }
 
 pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
@@ -148,6 +150,8 @@ impl From<EventKind> for EventType {
             EventKind::StateChanged => Self::StateChanged,
             EventKind::StateDeleted => Self::StateDeleted,
             EventKind::PolicyChanged => Self::PolicyChanged,
+            EventKind::TokenCreated => Self::TokenCreated,
+            EventKind::TokenRevoked => Self::TokenRevoked,
             EventKind::ContractChanged => Self::ContractChanged,
             EventKind::LockQueued => Self::LockQueued,
             EventKind::LockWaitEnded => Self::LockWaitEnded,

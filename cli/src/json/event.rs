@@ -4,7 +4,7 @@ use mesh_client::proto;
 use mesh_client::proto::event::Event as Kind;
 use serde::Serialize;
 
-use super::{ChildAgent, Lock, Peer, Policy, ReleaseRequest, Waiter, time, word};
+use super::{AccessToken, ChildAgent, Lock, Peer, Policy, ReleaseRequest, Waiter, time, word};
 
 /// One event of a batch.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,7 @@ pub(crate) struct Event<'a> {
     time: Option<String>,
     r#type: &'static str,
     actor: &'a str,
+    credential: &'a str,
     request_id: &'a str,
     #[serde(flatten)]
     fields: EventFields<'a>,
@@ -84,6 +85,13 @@ enum EventFields<'a> {
     PolicyChanged {
         policy: Option<Policy<'a>>,
     },
+    TokenCreated {
+        token: Option<AccessToken<'a>>,
+    },
+    TokenRevoked {
+        id: &'a str,
+        note: &'a str,
+    },
     MessageSent(MessageSent<'a>),
     /// A kind that a later broker knows.
     Unknown {},
@@ -145,6 +153,7 @@ pub(crate) fn events(batch: &proto::EventBatch) -> impl Iterator<Item = Event<'_
             time: time(batch.commit_time.as_ref()),
             r#type,
             actor: &batch.actor,
+            credential: &batch.credential,
             request_id: &batch.request_id,
             fields,
         }
@@ -176,6 +185,13 @@ fn fields(event: Option<&Kind>) -> (&'static str, EventFields<'_>) {
         }
         Some(Kind::PolicyChanged(event)) => {
             ("policy_changed", EventFields::PolicyChanged { policy: event.policy.as_ref().map(Policy::from) })
+        }
+        Some(Kind::TokenCreated(event)) => {
+            let token = event.token.as_ref().map(AccessToken::from);
+            ("token_created", EventFields::TokenCreated { token })
+        }
+        Some(Kind::TokenRevoked(event)) => {
+            ("token_revoked", EventFields::TokenRevoked { id: &event.id, note: &event.note })
         }
         Some(Kind::ContractChanged(event)) => {
             ("contract_changed", EventFields::ContractChanged(event.into()))
@@ -334,18 +350,19 @@ mod tests {
             sequence: 3,
             scope: "app".to_owned(),
             actor: "amber-fox".to_owned(),
+            credential: "t-0a1b2c3d4e5f".to_owned(),
             commit_time: Some(prost_types::Timestamp { seconds: 1_795_262_624, nanos: 0 }),
             events: kinds.into_iter().map(|event| proto::Event { event }).collect(),
             ..proto::EventBatch::default()
         };
         let lines: Vec<String> = events(&batch).map(|event| serde_json::to_string(&event).unwrap()).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        {"revision":7,"index":0,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"message_sent","actor":"amber-fox","request_id":"","message_id":"01","from":"amber-fox","to":["alice"],"broadcast":false,"reply_to":"","intent":"unspecified","urgent":false,"size":0,"preview":"two\nlines \u001b[31m","topic":"","thread_id":"","paths":[]}
-        {"revision":7,"index":1,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"file_locked","actor":"amber-fox","request_id":"","locks":[{"scope":"","path":"src/","holder":"","session_id":"","mode":"unspecified","fencing_token":18446744073709551615,"state":"unspecified","reason":"","ttl_seconds":1.5,"remaining_seconds":null,"acquire_time":null,"ticket":0}],"ticket":0}
-        {"revision":7,"index":2,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"lock_release_answered","actor":"amber-fox","request_id":"","request":{"scope":"","id":7,"from":"","holder":"bob","paths":[],"lock_paths":[],"reason":"","urgent":false,"ask_time":null},"answer":"narrow","keep":["src/a.rs"],"note":"only this"}
-        {"revision":7,"index":3,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"file_touched","actor":"amber-fox","request_id":"","peer":"","branch":"","touches":[{"path":"src/a.rs","kind":"edit"}]}
-        {"revision":7,"index":4,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"policy_changed","actor":"amber-fox","request_id":"","policy":{"prefix":"log/","kind":"append"}}
-        {"revision":7,"index":5,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"unknown","actor":"amber-fox","request_id":""}
+        {"revision":7,"index":0,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"message_sent","actor":"amber-fox","credential":"t-0a1b2c3d4e5f","request_id":"","message_id":"01","from":"amber-fox","to":["alice"],"broadcast":false,"reply_to":"","intent":"unspecified","urgent":false,"size":0,"preview":"two\nlines \u001b[31m","topic":"","thread_id":"","paths":[]}
+        {"revision":7,"index":1,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"file_locked","actor":"amber-fox","credential":"t-0a1b2c3d4e5f","request_id":"","locks":[{"scope":"","path":"src/","holder":"","session_id":"","mode":"unspecified","fencing_token":18446744073709551615,"state":"unspecified","reason":"","ttl_seconds":1.5,"remaining_seconds":null,"acquire_time":null,"ticket":0}],"ticket":0}
+        {"revision":7,"index":2,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"lock_release_answered","actor":"amber-fox","credential":"t-0a1b2c3d4e5f","request_id":"","request":{"scope":"","id":7,"from":"","holder":"bob","paths":[],"lock_paths":[],"reason":"","urgent":false,"ask_time":null},"answer":"narrow","keep":["src/a.rs"],"note":"only this"}
+        {"revision":7,"index":3,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"file_touched","actor":"amber-fox","credential":"t-0a1b2c3d4e5f","request_id":"","peer":"","branch":"","touches":[{"path":"src/a.rs","kind":"edit"}]}
+        {"revision":7,"index":4,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"policy_changed","actor":"amber-fox","credential":"t-0a1b2c3d4e5f","request_id":"","policy":{"prefix":"log/","kind":"append"}}
+        {"revision":7,"index":5,"sequence":3,"scope":"app","time":"2026-11-21T12:03:44Z","type":"unknown","actor":"amber-fox","credential":"t-0a1b2c3d4e5f","request_id":""}
         "#);
     }
 }

@@ -10,10 +10,11 @@ use mesh_client::proto::event::Event as Kind;
 use mesh_client::proto::{
     ContractChanged, DeleteCause, EventBatch, FileLocked, FileTouched, FileUnlocked, LockMode, LockQueued,
     LockReleaseAnswered, LockReleaseRequested, LockWaitEnded, MessageIntent, MessageSent, PolicyChanged,
-    PolicyKind, ReleaseAnswer, StateChanged, StateDeleted, TouchKind, UnlockCause, WaitEndCause,
+    PolicyKind, ReleaseAnswer, StateChanged, StateDeleted, TokenCreated, TokenRevoked, TouchKind,
+    UnlockCause, WaitEndCause,
 };
 
-use super::{policy, quoted, some_paths};
+use super::{policy, quoted, role, some_paths};
 use crate::output::{Paint, name_style};
 use crate::time::Clock;
 
@@ -168,6 +169,8 @@ fn said<'a>(actor: &'a str, event: Option<&'a Kind>) -> Said<'a> {
         Some(Kind::FileTouched(event)) => file_touched(event),
         Some(Kind::ContractChanged(event)) => contract_changed(event),
         Some(Kind::PolicyChanged(event)) => policy_changed(actor, event),
+        Some(Kind::TokenCreated(event)) => token_created(event),
+        Some(Kind::TokenRevoked(event)) => token_revoked(event),
         Some(Kind::MessageSent(event)) => message_sent(event),
         None => Said {
             who: actor,
@@ -311,6 +314,24 @@ fn policy_changed<'a>(actor: &'a str, event: &PolicyChanged) -> Said<'a> {
     let keys = if prefix.is_empty() { "every key".into() } else { printable_line(prefix) };
     let what = vec![format!("of {keys}: {}", policy(kind))];
     Said { who: actor, verb: "set policy", color: AnsiColor::Blue, what }
+}
+
+/// Who issued it is no peer: its credential stands in its place.
+fn token_created(event: &TokenCreated) -> Said<'_> {
+    let Some(token) = &event.token else {
+        return Said { who: "", verb: "issued", color: AnsiColor::Blue, what: Vec::new() };
+    };
+    let for_what =
+        if token.note.is_empty() { String::new() } else { format!("({})", printable_line(&token.note)) };
+    let what = vec![format!("token {} for a {}", printable_line(&token.id), role(token.role())), for_what];
+    Said { who: &token.created_by, verb: "issued", color: AnsiColor::Blue, what }
+}
+
+fn token_revoked(event: &TokenRevoked) -> Said<'_> {
+    let for_what =
+        if event.note.is_empty() { String::new() } else { format!("({})", printable_line(&event.note)) };
+    let what = vec![format!("token {}", printable_line(&event.id)), for_what];
+    Said { who: "", verb: "revoked", color: AnsiColor::Red, what }
 }
 
 fn message_sent(event: &MessageSent) -> Said<'_> {

@@ -63,6 +63,10 @@ fn what(event: &Kind, actor: &str) -> String {
         Kind::FileTouched(touched) => file_touched(touched),
         Kind::ContractChanged(changed) => contract_changed(changed),
         Kind::PolicyChanged(changed) => policy_changed(&changed.policy.clone().unwrap_or_default(), actor),
+        Kind::TokenCreated(created) => {
+            format!("token_created {}", word(created.token.as_ref().map_or("", |token| &token.id)))
+        }
+        Kind::TokenRevoked(revoked) => format!("token_revoked {}", word(&revoked.id)),
     }
 }
 
@@ -224,6 +228,7 @@ fn leave_cause(cause: LeaveCause) -> &'static str {
         LeaveCause::Expired => "silent for too long",
         LeaveCause::Disconnected => "its process is gone",
         LeaveCause::Replaced => "joined anew",
+        LeaveCause::Revoked => "its token is over",
     }
 }
 

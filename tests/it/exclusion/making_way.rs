@@ -2,7 +2,7 @@
 
 use mesh_client::proto::event::Event;
 use mesh_client::proto::{
-    AnswerReleaseRequest, ForceReleaseRequest, ListReleaseRequestsRequest, ReleaseAnswer,
+    AnswerReleaseRequest, CreateTokenRequest, ForceReleaseRequest, ListReleaseRequestsRequest, ReleaseAnswer,
     ReleaseLocksRequest, ReleaseRequest, RequestReleaseRequest, UnlockCause,
 };
 use mesh_client::{ErrorReason, Session};
@@ -140,13 +140,16 @@ async fn a_forced_lock_is_gone_its_token_is_fenced_and_all_is_on_record() {
 }
 
 #[tokio::test]
-async fn nobody_forces_over_tcp() {
+async fn who_is_let_in_as_a_member_does_not_force() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&["--listen", "127.0.0.1:0"]);
     let status = mesh.client().admin().get_status(mesh_client::proto::GetStatusRequest {}).await.unwrap();
     let endpoints = status.into_inner().endpoints;
     let tcp = endpoints.iter().find(|endpoint| endpoint.starts_with("http")).unwrap();
-    let remote = Session::join(&mesh.tcp_client(tcp), mesh_tests::unattended("remote")).await.unwrap();
+    let token =
+        mesh.client().tokens().create_token(CreateTokenRequest::default()).await.unwrap().into_inner();
+    let client = mesh.tcp_client_with(tcp, &token.secret);
+    let remote = Session::join(&client, mesh_tests::unattended("remote")).await.unwrap();
     let force = ForceReleaseRequest { paths: vec!["a".into()], reason: "why".into(), ..Default::default() };
     let refusal = refused(remote.force_release(force).await);
     assert_eq!((refusal.code, refusal.reason), (Code::PermissionDenied, ErrorReason::PermissionDenied));

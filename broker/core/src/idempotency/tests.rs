@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::Idempotency;
 use crate::command::{Command, Request};
-use crate::id::{PeerName, RequestId, ScopeId, SessionId};
+use crate::id::{CredentialId, PeerName, RequestId, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::record::{Fingerprint, LogRecord};
@@ -35,6 +35,7 @@ fn answered(revision: u64, request_id: &str, at: &str) -> LogRecord {
         prev_revision: Revision::ZERO,
         actor: Some(ann()),
         session: Some(session(1)),
+        credential: None,
         request_id: id(request_id),
         fingerprint: Fingerprint([1; 16]),
         at: Timestamp(0),
@@ -47,6 +48,7 @@ fn answered(revision: u64, request_id: &str, at: &str) -> LogRecord {
 fn repeat(request_id: &str, caller: u128, content: u8) -> Request {
     Request {
         caller: Some(session(caller)),
+        credential: None,
         request_id: id(request_id),
         fingerprint: Fingerprint([content; 16]),
         command: Command::Leave,
@@ -122,4 +124,19 @@ fn an_id_that_was_forgotten_and_used_again_is_remembered_as_new() {
     memory.remember(&answered(last + 1, "one-more", "acme/app"));
     let found = memory.first_answer(&repeat("again", 1, 1), None).unwrap();
     assert_eq!(found.map(|(revision, _)| revision), Some(Revision(last)), "the older use is what is evicted");
+}
+
+#[test]
+fn a_repeat_under_another_credential_is_a_reuse_unless_it_is_the_owners() {
+    let token = |text: &str| Some(CredentialId::parse(text).unwrap());
+    let mut memory = Idempotency::default();
+    memory.remember(&LogRecord { credential: token("t-00000001"), ..answered(7, "once", "acme/app") });
+    let repeated = |credential| {
+        let request = Request { caller: None, credential, ..repeat("once", 1, 1) };
+        memory.first_answer(&request, None)
+    };
+    for let_in in [token("t-00000001"), Some(CredentialId::unix()), Some(CredentialId::home())] {
+        assert!(repeated(let_in.clone()).is_ok_and(|answer| answer.is_some()), "{let_in:?}");
+    }
+    assert_eq!(repeated(token("t-00000002")), Err(Rejection::RequestIdReused));
 }

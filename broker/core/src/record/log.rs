@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
-use crate::id::{PeerName, RequestId, ScopeId, SessionId};
+use crate::id::{CredentialId, PeerName, RequestId, ScopeId, SessionId};
 use crate::outcome::Outcome;
 use crate::revision::{Revision, Sequence};
 use crate::time::{Timestamp, WallTime};
@@ -27,6 +27,8 @@ pub struct LogRecord {
     pub actor: Option<PeerName>,
     /// The session that caused it.
     pub session: Option<SessionId>,
+    /// What its caller was let in for; none for the broker, and in history that an older one wrote.
+    pub credential: Option<CredentialId>,
     /// The caller's id of the request.
     pub request_id: Option<RequestId>,
     /// Tells a repeat from a reuse of the id.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::LeaveCause;
-use crate::id::{PeerName, ResumeKey, ScopeId, SessionId, TopicName};
+use crate::id::{CredentialId, PeerName, ResumeKey, ScopeId, SessionId, TopicName};
 use crate::revision::Revision;
 use crate::target::Target;
 use crate::time::{Millis, Timestamp, WallTime};
@@ -132,6 +132,8 @@ pub struct PeerRecord {
     pub acknowledged: Revision,
     /// Topics it follows, with the revision since when. [`TopicName::notes`] is followed by all and not in here.
     pub topics: BTreeMap<TopicName, Revision>,
+    /// What its last session was let in for. It belongs to whoever has that, and to the broker's own user.
+    pub credential: CredentialId,
 }
 
 impl PeerRecord {

@@ -59,6 +59,11 @@ impl Messages {
         self.by_revision.len()
     }
 
+    /// All messages, oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<MessageRecord>> {
+        self.by_revision.values()
+    }
+
     /// A message by its id.
     #[must_use]
     pub fn by_id(&self, id: MessageId) -> Option<&Arc<MessageRecord>> {

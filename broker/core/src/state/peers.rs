@@ -9,12 +9,15 @@ use super::locks::Handover;
 use super::{Change, State, Step, names};
 use crate::command::{Join, Update};
 use crate::event::{Event, LeaveCause, PeerChange, UnlockCause};
-use crate::id::{PeerName, ResumeKey, ScopeId, SessionId};
+use crate::id::{CredentialId, PeerName, ResumeKey, ScopeId, SessionId};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::record::{PeerInfo, PeerKey, PeerRecord, Record, SessionEnd, SessionRecord, Write};
 use crate::rejection::Rejection;
 use crate::time::{Millis, Now, Timestamp};
+
+/// Names that are tried where only some are allowed.
+const TRIES: usize = 4_096;
 
 /// All peers, by scope and name, with their live sessions and resume keys.
 #[derive(Clone, Debug, Default)]
@@ -87,12 +90,19 @@ impl Peers {
 
     /// The name the caller will have, with the peer that has it, if there is one.
     fn identify(&self, join: &Join) -> Result<(PeerName, Option<&Arc<PeerRecord>>), Rejection> {
+        let may_be = |name: &PeerName| {
+            let problem = format!("must be one that {} means: your token allows no other", join.allowed);
+            let fits = join.allowed.matches(name.as_str());
+            if fits { Ok(()) } else { Err(Rejection::invalid("name", problem)) }
+        };
         if let Some(former) = self.by_resume_key(join)
             && join.name.as_ref().is_none_or(|name| *name == former.name)
         {
+            may_be(&former.name)?;
             return Ok((former.name.clone(), Some(former)));
         }
         if let Some(name) = &join.name {
+            may_be(name)?;
             let former = self.get(&join.scope, name);
             if former.is_some_and(|peer| peer.session.is_some()) {
                 return Err(Rejection::PeerNameTaken { name: name.clone() });
@@ -100,8 +110,14 @@ impl Peers {
             return Ok((name.clone(), former));
         }
         let free = names::candidates(join.name_seed, self.known_in(&join.scope))
-            .filter_map(|name| PeerName::parse(&name).ok())
+            .take(if join.allowed.is_any() { limits::PEERS * 2 } else { TRIES })
+            .map(|name| if join.allowed.matches(&name) { name } else { join.allowed.filled(&name) })
+            .map_while(|name| PeerName::parse(&name).ok())
             .find(|name| self.get(&join.scope, name).is_none());
+        if free.is_none() && !join.allowed.is_any() {
+            let problem = format!("can be none that is free and that {} means; name one", join.allowed);
+            return Err(Rejection::invalid("name", problem));
+        }
         free.map(|name| (name, None)).ok_or(Rejection::LimitReached { what: "peers", limit: limits::PEERS })
     }
 
@@ -177,8 +193,19 @@ impl Peers {
 }
 
 impl State {
-    pub(super) fn decide_join(&self, join: &Join, now: Now) -> Result<Step, Rejection> {
+    pub(super) fn decide_join(
+        &self,
+        join: &Join,
+        by: Option<&CredentialId>,
+        now: Now,
+    ) -> Result<Step, Rejection> {
+        if join.scope.is_reserved() {
+            return Err(Rejection::invalid("scope", "begins with `~`, as only the broker's own scopes do"));
+        }
         let (name, former) = self.peers.identify(join)?;
+        for known in former.into_iter().chain(self.peers.by_resume_key(join)) {
+            self.check_belongs(known, by, now)?;
+        }
         if former.is_none() {
             self.peers.check_room(&join.scope)?;
         }
@@ -199,6 +226,7 @@ impl State {
         over.extend(live(&peer));
         events.extend(end_session(&mut peer, LeaveCause::Replaced, now));
         peer.info = join.info.clone();
+        peer.credential = by.cloned().unwrap_or_else(CredentialId::unix);
         peer.resume_key = join.resume_key.clone().or(peer.resume_key);
         peer.joined = now.wall;
         peer.session = Some(SessionRecord { id: join.session, ttl: join.ttl, joined: now.wall });
@@ -227,7 +255,19 @@ impl State {
             ended: None,
             acknowledged: self.next_revision(),
             topics: BTreeMap::new(),
+            credential: CredentialId::unix(),
         }
+    }
+
+    /// Refuses to make a credential the peer of another. What a token that is over has left behind is anybody's.
+    fn check_belongs(&self, peer: &PeerRecord, by: Option<&CredentialId>, now: Now) -> Result<(), Rejection> {
+        let Some(by) = by else { return Ok(()) };
+        let is_left = !peer.credential.is_owner() && !self.tokens.is_good(&peer.credential, now.wall);
+        if by.is_owner() || *by == peer.credential || is_left {
+            return Ok(());
+        }
+        let what = format!("{} is a peer of another credential; join under another name", peer.name);
+        Err(Rejection::PermissionDenied { what })
     }
 
     pub(super) fn decide_update(&self, caller: &Arc<PeerRecord>, update: &Update) -> Step {

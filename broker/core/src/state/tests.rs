@@ -8,6 +8,7 @@ mod messages_threads;
 mod messages_topics;
 mod peers;
 mod quotas;
+mod tokens;
 mod touches;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::command::{Acquire, Command, Join, Request, Send};
 use crate::event::Event;
 use crate::id::{MessageId, PeerName, ResumeKey, ScopeId, SessionId, TopicName};
 use crate::outcome::Outcome;
+use crate::pattern::Pattern;
 use crate::record::{
     Intent, LockMode, LogRecord, PeerInfo, PeerRecord, Recipients, Record, RecordKey, Write,
 };
@@ -107,6 +109,7 @@ impl Mesh {
         Join {
             scope: scope(),
             name: who.map(name),
+            allowed: Pattern::any(),
             resume_key: key.map(|key| ResumeKey::parse(key).unwrap()),
             info: PeerInfo::default(),
             ttl: Millis::minutes(60),

@@ -86,7 +86,9 @@ impl Checker {
             | Event::LockReleaseAnswered { .. }
             | Event::FileTouched { .. }
             | Event::ContractChanged { .. }
-            | Event::PolicyChanged { .. } => {}
+            | Event::PolicyChanged { .. }
+            | Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. } => {}
         }
     }
 

@@ -206,7 +206,11 @@ impl Naive {
             Command::RequestRelease(ask) => self.request_release(caller, ask, now),
             Command::AnswerRelease(answer) => self.answer_release(caller, answer, now),
             Command::ForceRelease { targets, reason } => self.force_release(caller, targets, reason, now),
-            Command::Join(_) | Command::End { .. } | Command::Expire(_) => {
+            Command::Join(_)
+            | Command::CreateToken(_)
+            | Command::RevokeToken { .. }
+            | Command::End { .. }
+            | Command::Expire(_) => {
                 panic!("{command:?} needs no caller")
             }
         }

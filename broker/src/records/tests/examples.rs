@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_core::event::{DeleteCause, Event, LeaveCause, PeerChange, PeerField, UnlockCause, WaitEndCause};
-use mesh_core::id::{EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName};
+use mesh_core::id::{
+    CredentialId, EntryKey, MessageId, PeerName, RequestId, ResumeKey, ScopeId, SessionId, TopicName,
+};
 use mesh_core::outcome::{Conflict, Delivery, EntryMeta, Obstacle, Outcome};
+use mesh_core::pattern::Pattern;
 use mesh_core::record::{
     Activity, ChildAgent, Contract, EntryRecord, Fingerprint, Intent, LockMode, LockRecord, LogRecord,
     MessageRecord, PastRecord, PeerInfo, PeerRecord, PolicyKind, PolicyRecord, Recipients, Record,
-    ReleaseAnswer, ReleaseRequestRecord, ScopeRecord, SessionEnd, SessionRecord, TouchKind, TouchRecord,
-    TouchTime, WaiterRecord,
+    ReleaseAnswer, ReleaseRequestRecord, Role, ScopeRecord, SessionEnd, SessionRecord, TokenDigest,
+    TokenRecord, TouchKind, TouchRecord, TouchTime, WaiterRecord,
 };
 use mesh_core::revision::{FencingToken, Revision, Sequence, Ticket, Version};
 use mesh_core::target::Target;
@@ -35,6 +38,24 @@ fn target(text: &str) -> Target {
 
 fn session(n: u128) -> SessionId {
     SessionId(Uuid::from_u128(n))
+}
+
+fn credential() -> CredentialId {
+    CredentialId::parse("t-0a1b2c3d4e5f").unwrap()
+}
+
+fn token() -> Arc<TokenRecord> {
+    Arc::new(TokenRecord {
+        id: credential(),
+        digest: TokenDigest([0xcd; 32]),
+        note: "the build machine".into(),
+        role: Role::Member,
+        scopes: vec![Pattern::parse("scopes", "github.com/acme/*").unwrap(), Pattern::any()],
+        peers: Pattern::parse("peers", "ci-*").unwrap(),
+        expires: Some(WallTime(1_800_000_000_000)),
+        created: WallTime(1_700_000_000_000),
+        created_by: Some(CredentialId::unix()),
+    })
 }
 
 fn child() -> ChildAgent {
@@ -73,6 +94,7 @@ fn peer(live: bool) -> Arc<PeerRecord> {
         ended: Some(end),
         acknowledged: Revision(300),
         topics: BTreeMap::from([(TopicName::parse("#deploys").unwrap(), Revision(298))]),
+        credential: credential(),
     })
 }
 
@@ -367,6 +389,7 @@ pub(super) fn log(events: Vec<Event>, outcome: Option<Outcome>) -> LogRecord {
         prev_revision: Revision(299),
         actor: Some(name("amber-fox")),
         session: Some(session(1)),
+        credential: Some(credential()),
         request_id: Some(RequestId::parse("request-1").unwrap()),
         fingerprint: Fingerprint([0xab; 16]),
         at: Timestamp(8_000),
@@ -420,4 +443,20 @@ pub(super) fn items() -> Vec<(String, LogRecord)> {
     let outcomes =
         outcomes.map(|(what, outcome)| (format!("log outcome {what}"), log(vec![], Some(outcome))));
     events.chain(outcomes).collect()
+}
+
+/// An example of each record of the state that format 3 has not.
+pub(super) fn records_of_4() -> Vec<(String, Record)> {
+    vec![("token".to_owned(), Record::Token(token()))]
+}
+
+/// An example of each event and outcome that format 3 has not.
+pub(super) fn items_of_4() -> Vec<(String, LogRecord)> {
+    let left = Event::PeerLeft { name: name("amber-fox"), session: session(1), cause: LeaveCause::Revoked };
+    let revoked = Event::TokenRevoked { id: credential(), note: "the build machine".into() };
+    let events = [left, Event::TokenCreated { token: token() }, revoked];
+    let created = log(vec![], Some(Outcome::TokenCreated { token: token() }));
+    let events =
+        events.into_iter().map(|event| (format!("log event {:?}", event.kind()), log(vec![event], None)));
+    events.chain([("log outcome token created".to_owned(), created)]).collect()
 }

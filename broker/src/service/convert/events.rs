@@ -8,7 +8,7 @@ use mesh_proto::v1 as pb;
 use pb::event::Event as Wire;
 
 use super::messages::{Addressees, intent_to_wire};
-use super::{entries, locks, paths, peers, timestamp, touches};
+use super::{entries, locks, paths, peers, timestamp, tokens, touches};
 
 /// A transaction with those of its events that `visible` lets through; none when it lets none through.
 pub(crate) fn batch(log: &LogRecord, visible: impl Fn(&Event) -> bool) -> Option<pb::EventBatch> {
@@ -26,6 +26,7 @@ pub(crate) fn batch(log: &LogRecord, visible: impl Fn(&Event) -> bool) -> Option
         request_id: log.request_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         commit_time: Some(timestamp(log.committed)),
         events,
+        credential: log.credential.as_ref().map(ToString::to_string).unwrap_or_default(),
     })
 }
 
@@ -71,7 +72,9 @@ fn lock_event(event: &Event) -> Option<Wire> {
         | Event::MessageSent { .. }
         | Event::FileTouched { .. }
         | Event::ContractChanged { .. }
-        | Event::PolicyChanged { .. } => return None,
+        | Event::PolicyChanged { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenRevoked { .. } => return None,
     })
 }
 
@@ -131,6 +134,12 @@ fn event(event: &Event, committed: WallTime) -> pb::Event {
         Event::PolicyChanged { prefix, kind } => {
             Wire::PolicyChanged(pb::PolicyChanged { policy: Some(entries::policy(prefix, *kind)) })
         }
+        Event::TokenCreated { token } => {
+            Wire::TokenCreated(pb::TokenCreated { token: Some(tokens::token(token)) })
+        }
+        Event::TokenRevoked { id, note } => {
+            Wire::TokenRevoked(pb::TokenRevoked { id: id.to_string(), note: note.clone() })
+        }
         Event::MessageSent { .. } => message(event),
         Event::FileLocked { .. }
         | Event::FileUnlocked { .. }
@@ -183,6 +192,7 @@ fn leave_cause(cause: LeaveCause) -> pb::LeaveCause {
         LeaveCause::Expired => pb::LeaveCause::Expired,
         LeaveCause::Disconnected => pb::LeaveCause::Disconnected,
         LeaveCause::Replaced => pb::LeaveCause::Replaced,
+        LeaveCause::Revoked => pb::LeaveCause::Revoked,
     }
 }
 

@@ -7,6 +7,7 @@ use mesh_core::command::{Join, Update};
 use mesh_core::event::PeerField;
 use mesh_core::id::{PeerName, ResumeKey, ScopeId};
 use mesh_core::limits;
+use mesh_core::pattern::Pattern;
 use mesh_core::record::{Activity, ChildAgent, PeerInfo, PeerRecord};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
@@ -31,11 +32,12 @@ const INFO_FIELDS: [&str; 12] = [
 ];
 
 /// What a Join asks, with fresh ids.
-pub(crate) fn join(request: pb::JoinRequest, ids: &Ids) -> Result<Join, Rejection> {
+pub(crate) fn join(request: pb::JoinRequest, allowed: Pattern, ids: &Ids) -> Result<Join, Rejection> {
     let ttl = span("lease_ttl", request.lease_ttl, limits::LEASE_TTL)?;
     Ok(Join {
         scope: ScopeId::parse(&request.scope)?,
         name: unless_empty(&request.name, PeerName::parse)?,
+        allowed,
         resume_key: unless_empty(&request.resume_key, ResumeKey::parse)?,
         info: info(request.info.unwrap_or_default())?,
         ttl: ttl.unwrap_or(limits::LEASE_TTL_DEFAULT),

@@ -10,6 +10,7 @@ use mesh_core::record::LogRecord;
 use mesh_core::target::Target;
 use mesh_proto::v1 as pb;
 
+use crate::service::auth::Principal;
 use crate::service::convert::{at_most, events, in_field, targets};
 
 /// Most kinds of event that a filter may name.
@@ -18,21 +19,29 @@ const TYPES: usize = 32;
 /// What a reader wants to see; an empty list asks for everything.
 #[derive(Debug)]
 pub(super) struct Filter {
+    /// Which scopes; none means all that the reader may see.
     pub(super) scopes: BTreeSet<ScopeId>,
+    reader: Principal,
     kinds: BTreeSet<EventKind>,
     peers: BTreeSet<PeerName>,
     paths: Vec<Target>,
 }
 
 impl Filter {
-    pub(super) fn parse(scopes: &[String], filter: Option<pb::EventFilter>) -> Result<Self, Rejection> {
+    pub(super) fn parse(
+        reader: &Principal,
+        scopes: &[String],
+        filter: Option<pb::EventFilter>,
+    ) -> Result<Self, Rejection> {
         let filter = filter.unwrap_or_default();
         at_most("scopes", scopes.len(), limits::FILTER_ITEMS)?;
         at_most("filter.types", filter.types.len(), TYPES)?;
         at_most("filter.peers", filter.peers.len(), limits::FILTER_ITEMS)?;
-        let scope = |text: &String| in_field("scopes", ScopeId::parse(text));
+        let scope =
+            |text: &String| in_field("scopes", ScopeId::parse(text)).map(|scope| reader.readable(scope));
         let peer = |text: &String| in_field("filter.peers", PeerName::parse(text));
         Ok(Self {
+            reader: reader.clone(),
             scopes: scopes.iter().map(scope).collect::<Result<_, _>>()?,
             kinds: filter.types.iter().map(|kind| event_kind(*kind)).collect::<Result<_, _>>()?,
             peers: filter.peers.iter().map(peer).collect::<Result<_, _>>()?,
@@ -40,9 +49,14 @@ impl Filter {
         })
     }
 
+    /// Whether the reader is to see what is in a scope.
+    pub(super) fn sees(&self, scope: &ScopeId) -> bool {
+        (self.scopes.is_empty() || self.scopes.contains(scope)) && self.reader.sees(scope)
+    }
+
     /// What the reader sees of a transaction; none when there is nothing to see.
     pub(super) fn batch(&self, log: &LogRecord) -> Option<pb::EventBatch> {
-        if !self.scopes.is_empty() && !self.scopes.contains(&log.scope) {
+        if !self.sees(&log.scope) {
             return None;
         }
         events::batch(log, |event| self.passes(event, log.actor.as_ref()))
@@ -84,6 +98,8 @@ fn event_kind(value: i32) -> Result<EventKind, Rejection> {
         Ok(Type::FileTouched) => Ok(EventKind::FileTouched),
         Ok(Type::ContractChanged) => Ok(EventKind::ContractChanged),
         Ok(Type::PolicyChanged) => Ok(EventKind::PolicyChanged),
+        Ok(Type::TokenCreated) => Ok(EventKind::TokenCreated),
+        Ok(Type::TokenRevoked) => Ok(EventKind::TokenRevoked),
         Ok(Type::Unspecified) | Err(_) => {
             Err(Rejection::invalid("filter.types", format!("has no kind of event {value}")))
         }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::filter::Filter;
 use super::{refuse_field, start};
 use crate::service::Mesh;
+use crate::service::auth::Caller;
 use crate::service::convert::{size, span};
 use crate::service::status::Refusal;
 
@@ -52,9 +53,10 @@ impl Page {
 /// Answers ListEvents.
 pub(super) async fn list(
     mesh: &Mesh,
+    caller: Caller,
     request: pb::ListEventsRequest,
 ) -> Result<pb::ListEventsResponse, Refusal> {
-    let filter = Filter::parse(&request.scopes, request.filter)?;
+    let filter = Filter::parse(&caller.principal, &request.scopes, request.filter)?;
     let wait = span("wait", request.wait, (Millis::ZERO, limits::WAIT))?.unwrap_or_default();
     let _place = (wait > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
     let page = Page::new(request.limit);
@@ -120,7 +122,8 @@ async fn newest(mesh: &Mesh, filter: &Filter, mut page: Page) -> Result<(Page, R
         let state = mesh.view.read();
         let scopes: Vec<_> =
             if filter.scopes.is_empty() { vec![None] } else { filter.scopes.iter().map(Some).collect() };
-        let heads = scopes.into_iter().flat_map(|scope| state.heads(scope));
+        let heads =
+            scopes.into_iter().flat_map(|scope| state.heads(scope)).filter(|head| filter.sees(&head.scope));
         (state.revision(), heads.map(|head| head.last_revision).collect::<BinaryHeap<_>>())
     };
     mesh.events.reached(head).await?;

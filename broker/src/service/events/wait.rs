@@ -34,7 +34,7 @@ pub(super) async fn wait(
     let (longest, usual) = limits::WAIT_CONDITION;
     let timeout = span("timeout", request.timeout, (Millis::ZERO, longest))?.unwrap_or(usual);
     let deadline = Instant::now() + Duration::from_millis(timeout.0);
-    let conditions = condition::parse(request.conditions)?;
+    let conditions = condition::parse(&caller.principal, request.conditions)?;
     let _place = (timeout > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
     let mut wait = Wait::open(mesh, &caller, &request.scope, conditions)?;
     wait.catch_up().await?;

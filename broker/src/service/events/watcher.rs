@@ -85,7 +85,7 @@ struct Snapshot {
 impl Watcher {
     /// Opens the stream, or says why it cannot be.
     pub(super) fn open(mesh: &Mesh, caller: &Caller, request: pb::WatchRequest) -> Result<Self, Refusal> {
-        let filter = Filter::parse(&request.scopes, request.filter)?;
+        let filter = Filter::parse(&caller.principal, &request.scopes, request.filter)?;
         let silence = span("progress_interval", request.progress_interval, PROGRESS)?;
         let silence = Duration::from_millis(silence.unwrap_or(PROGRESS_DEFAULT).0);
         if request.send_initial_state && request.start_revision != 0 {
@@ -208,10 +208,12 @@ impl Snapshot {
         let now = mesh.clock.at();
         let (mut peers, mut locks, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         for scope in scopes {
-            peers.extend(state.peers.list(scope, None).filter(|peer| peer.session.is_some()).cloned());
+            let here = |peer: &&Arc<PeerRecord>| peer.session.is_some() && filter.sees(&peer.scope);
+            peers.extend(state.peers.list(scope, None).filter(here).cloned());
             let as_it_stands = |lock: &Arc<LockRecord>| (lock.clone(), state.lock_status(lock, now).into());
-            locks.extend(state.locks.list(scope, None).map(as_it_stands));
-            entries.extend(state.entries.all(scope).cloned());
+            let seen = state.locks.list(scope, None).filter(|lock| filter.sees(&lock.scope));
+            locks.extend(seen.map(as_it_stands));
+            entries.extend(state.entries.all(scope).filter(|entry| filter.sees(&entry.scope)).cloned());
         }
         Self { peers: peers.into_iter(), locks: locks.into_iter(), entries: entries.into_iter() }
     }

@@ -19,7 +19,7 @@ pub(super) async fn request(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("RequestRelease", &id, &request)?;
     let command = Command::RequestRelease(convert::request_release(request)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let reply = mesh.submit(caller.by(session), key, command).await?;
     let Outcome::ReleaseRequested { requests } = reply.outcome else { return Err(misfit("RequestRelease")) };
     Ok(pb::RequestReleaseResponse {
         header: mesh.header(reply.revision),
@@ -36,7 +36,7 @@ pub(super) async fn answer(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("AnswerRelease", &id, &request)?;
     let command = Command::AnswerRelease(convert::answer_release(request)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let reply = mesh.submit(caller.by(session), key, command).await?;
     let Outcome::Released { targets, kept, .. } = reply.outcome else { return Err(misfit("AnswerRelease")) };
     Ok(pb::AnswerReleaseResponse {
         header: mesh.header(reply.revision),
@@ -45,17 +45,16 @@ pub(super) async fn answer(
     })
 }
 
-/// For people at this machine: a token for TCP lets an agent in, and agents ask.
+/// For people: it needs a role that agents are not given, and agents ask.
 pub(super) async fn force(
     mesh: &Mesh,
     caller: Caller,
     mut request: pb::ForceReleaseRequest,
 ) -> Result<pb::ForceReleaseResponse, Refusal> {
-    caller.require_unix_socket("locks are taken away from their holders")?;
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("ForceRelease", &id, &request)?;
-    let reply = mesh.submit(Some(session), key, convert::force_release(request)?).await?;
+    let reply = mesh.submit(caller.by(session), key, convert::force_release(request)?).await?;
     let Outcome::Forced { locks, remaining } = reply.outcome else { return Err(misfit("ForceRelease")) };
     Ok(pb::ForceReleaseResponse {
         header: mesh.header(reply.revision),

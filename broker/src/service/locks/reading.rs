@@ -40,7 +40,8 @@ pub(super) fn list(
             holder: in_field("holder", unless_empty(&request.holder, PeerName::parse))?,
             after: page::after(&request.page_token)?,
         };
-        let (locks, more) = matching(&state, &query, PageSize::of(size(request.page_size)));
+        let sees = |scope: &ScopeId| caller.principal.sees(scope);
+        let (locks, more) = matching(&state, &query, sees, PageSize::of(size(request.page_size)));
         (state.revision(), as_they_stand(mesh, &state, locks), more)
     };
     let last = locks.last().filter(|_| more);
@@ -52,7 +53,12 @@ pub(super) fn list(
 }
 
 /// A page of the locks that a query finds, by scope, target and holder, from the narrowest index.
-fn matching(state: &State, query: &Query, page: PageSize) -> (Vec<Arc<LockRecord>>, bool) {
+fn matching(
+    state: &State,
+    query: &Query,
+    sees: impl Fn(&ScopeId) -> bool,
+    page: PageSize,
+) -> (Vec<Arc<LockRecord>>, bool) {
     let Query { scope, target, holder, after } = query;
     let candidates: Box<dyn Iterator<Item = &Arc<LockRecord>>> = match (scope, target, holder) {
         (Some(scope), _, Some(holder)) => {
@@ -71,6 +77,7 @@ fn matching(state: &State, query: &Query, page: PageSize) -> (Vec<Arc<LockRecord
         target.as_ref().is_none_or(|target| lock.target.intersects(target))
             && holder.as_ref().is_none_or(|holder| lock.holder == *holder)
             && after.as_ref().is_none_or(|after| after.is_before(lock))
+            && sees(&lock.scope)
     });
     page.fill(wanted.cloned(), |lock| convert::lock_size(lock))
 }

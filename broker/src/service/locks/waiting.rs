@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use crate::events::{ReadError, Subscription};
 use crate::queue::Reply;
 use crate::service::Mesh;
+use crate::service::auth::By;
 use crate::service::convert::RequestKey;
 use crate::service::status::Refusal;
 use crate::service::waits::{OpenWait, Vigil};
@@ -49,6 +50,7 @@ pub(super) struct Answer {
 /// last the request is decided without waiting, which tells what is in the way.
 pub(super) async fn acquire(
     mesh: &Mesh,
+    by: By,
     session: SessionId,
     mut key: RequestKey,
     mut acquire: Acquire,
@@ -58,7 +60,8 @@ pub(super) async fn acquire(
     let mut waited = None;
     loop {
         let (reply, claim) =
-            submit(mesh, session, std::mem::take(&mut key), acquire.clone(), place.clone()).await?;
+            submit(mesh, (by.clone(), session), std::mem::take(&mut key), acquire.clone(), place.clone())
+                .await?;
         let Outcome::Queued { ticket } = reply.outcome else {
             claim.settle();
             return Ok(Answer { revision: reply.revision, outcome: reply.outcome, ticket: waited });
@@ -84,7 +87,7 @@ pub(super) async fn acquire(
 /// then nobody takes the claim, and it gives everything back.
 async fn submit(
     mesh: &Mesh,
-    session: SessionId,
+    (by, session): (By, SessionId),
     key: RequestKey,
     acquire: Acquire,
     place: Arc<OpenWait>,
@@ -92,7 +95,7 @@ async fn submit(
     let mesh = mesh.clone();
     let submitted = tokio::spawn(async move {
         let repeatable = key.id.is_some();
-        let reply = mesh.submit(Some(session), key, Command::Acquire(acquire)).await?;
+        let reply = mesh.submit(by, key, Command::Acquire(acquire)).await?;
         let held = Held::by(&reply, repeatable);
         if let Held::Ticket(ticket) = held {
             mesh.waits.enter(ticket);
@@ -187,7 +190,7 @@ impl Drop for Claim {
 /// Gives something back that no caller has; as many of these run at most as there may be calls that wait.
 async fn give_back(mesh: &Mesh, session: SessionId, command: Command) {
     loop {
-        match mesh.submit(Some(session), RequestKey::default(), command.clone()).await {
+        match mesh.submit(By::broker_for(session), RequestKey::default(), command.clone()).await {
             Err(Refusal::Overloaded) => sleep(RETRY_DELAY).await,
             Ok(_) => break,
             // With its session, everything of it ends anyway.

@@ -77,7 +77,7 @@ pub(super) async fn follow(
     let key = request_key("FollowTopics", &id, &request)?;
     let follow = convert::topics("follow", &request.follow)?;
     let unfollow = convert::topics("unfollow", &request.unfollow)?;
-    let reply = mesh.submit(Some(session), key, Command::Follow { follow, unfollow }).await?;
+    let reply = mesh.submit(caller.by(session), key, Command::Follow { follow, unfollow }).await?;
     let Outcome::Following { topics } = reply.outcome else { return Err(misfit("FollowTopics")) };
     Ok(pb::FollowTopicsResponse {
         header: mesh.header(reply.revision),

@@ -25,7 +25,7 @@ pub(super) async fn acknowledge(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("AcknowledgeMessages", &id, &request)?;
     let command = Command::Acknowledge { up_to: Revision(request.up_to_revision) };
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let reply = mesh.submit(caller.by(session), key, command).await?;
     let Outcome::Acknowledged { acknowledged, unread } = reply.outcome else {
         return Err(misfit("AcknowledgeMessages"));
     };

@@ -27,7 +27,7 @@ pub(super) async fn send(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Send", &id, &request)?;
     let command = Command::Send(convert::send(request, &mesh.ids)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let reply = mesh.submit(caller.by(session), key, command).await?;
     let (answer, _) = sent(mesh, reply, "Send")?;
     Ok(answer)
 }
@@ -67,7 +67,7 @@ pub(super) async fn ask(
     }
     // There is a place to wait before anything is sent, and nothing that comes after is missed.
     let waiting = Waiting::new(mesh, session, wait)?;
-    let reply = mesh.submit(Some(session), key, Command::Send(question)).await?;
+    let reply = mesh.submit(caller.by(session), key, Command::Send(question)).await?;
     let revision = reply.revision;
     let (answer, id) = sent(mesh, reply, "Ask")?;
     let reply = await_reply(mesh, session, id, waiting).await?;

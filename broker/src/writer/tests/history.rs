@@ -152,6 +152,7 @@ fn item(revision: u64) -> LogRecord {
         actor: None,
         session: None,
         request_id: None,
+        credential: None,
         fingerprint: Fingerprint::default(),
         at: Timestamp(revision),
         committed: WallTime(revision),

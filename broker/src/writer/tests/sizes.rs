@@ -6,6 +6,7 @@ use mesh_core::event::LeaveCause;
 use mesh_core::id::{EntryKey, MessageId, PeerName, ResumeKey, ScopeId, SessionId};
 use mesh_core::limits;
 use mesh_core::outcome::Outcome;
+use mesh_core::pattern::Pattern;
 use mesh_core::record::{Activity, ChildAgent, Intent, LockMode, PeerInfo, Recipients};
 use mesh_core::target::Target;
 use mesh_core::time::Millis;
@@ -102,6 +103,7 @@ impl Scales {
         let join = Command::Join(Join {
             scope: scope(),
             name: Some(name(n)),
+            allowed: Pattern::any(),
             resume_key: Some(ResumeKey::parse(&fill(key, limits::RESUME_KEY_BYTES)).unwrap()),
             info: info(),
             ttl: limits::LEASE_TTL.1,

@@ -31,6 +31,7 @@ pub(super) fn left(event: &PeerLeft) -> Said<'_> {
         LeaveCause::Expired => "(its lease ran out)",
         LeaveCause::Disconnected => "(its process is gone)",
         LeaveCause::Replaced => "(it joined anew)",
+        LeaveCause::Revoked => "(its token is over)",
     };
     Said { who: &event.name, verb: "left", color: AnsiColor::Red, what: vec![why.to_owned()] }
 }

@@ -2,7 +2,7 @@
 
 use mesh_core::command::{Join, Update};
 use mesh_core::event::{Event, LeaveCause, PeerChange, PeerField, UnlockCause};
-use mesh_core::id::{PeerName, SessionId};
+use mesh_core::id::{CredentialId, PeerName, SessionId};
 use mesh_core::limits::LOCK_DELAY;
 use mesh_core::outcome::Outcome;
 use mesh_core::record::{Activity, LockRecord, PeerRecord, SessionEnd, SessionRecord};
@@ -71,6 +71,7 @@ impl Naive {
             ended: None,
             acknowledged,
             topics: Default::default(),
+            credential: CredentialId::unix(),
         });
         self.peers.len() - 1
     }

@@ -12,6 +12,7 @@ use mesh_core::command::{
 use mesh_core::event::LeaveCause;
 use mesh_core::id::{MessageId, ResumeKey, ScopeId, SessionId, TopicName};
 use mesh_core::limits;
+use mesh_core::pattern::Pattern;
 use mesh_core::record::{
     Activity, ChildAgent, Intent, LockMode, PeerInfo, PeerRecord, PolicyKind, Recipients, TouchKind,
 };
@@ -96,6 +97,7 @@ pub(crate) fn request(op: &Op, naive: &Naive, sessions: &[SessionId], serial: u6
             Request::internal(Command::Join(Join {
                 scope: scope(*at),
                 name: asked.map(name),
+                allowed: Pattern::any(),
                 resume_key: key.map(|key| ResumeKey::parse(&format!("key-{key}")).expect("a resume key")),
                 info,
                 ttl: Millis(*ttl),
@@ -109,6 +111,7 @@ pub(crate) fn request(op: &Op, naive: &Naive, sessions: &[SessionId], serial: u6
             Request::internal(Command::Join(Join {
                 scope: peer.scope.clone(),
                 name: by_name.then(|| peer.name.clone()),
+                allowed: Pattern::any(),
                 resume_key: peer.resume_key.clone(),
                 info: peer.info.clone(),
                 ttl: Millis(*ttl),

@@ -15,6 +15,7 @@ use pb::wait_condition::Condition as Wire;
 use pb::wait_response::By;
 
 use crate::service::Mesh;
+use crate::service::auth::Principal;
 use crate::service::convert::{at_most, entries, in_field, locks, messages};
 use crate::service::events::filter::Filter;
 
@@ -60,17 +61,21 @@ pub(super) enum Met {
 }
 
 /// The conditions of a call, all of them checked for their form.
-pub(super) fn parse(conditions: Vec<pb::WaitCondition>) -> Result<Vec<Condition>, Rejection> {
+pub(super) fn parse(
+    reader: &Principal,
+    conditions: Vec<pb::WaitCondition>,
+) -> Result<Vec<Condition>, Rejection> {
     if conditions.is_empty() {
         let problem = format!("is empty; name 1 to {} conditions", limits::CONDITIONS);
         return Err(Rejection::invalid("conditions", problem));
     }
     at_most("conditions", conditions.len(), limits::CONDITIONS)?;
-    conditions.into_iter().enumerate().map(|(at, condition)| Condition::parse(condition, at)).collect()
+    let conditions = conditions.into_iter().enumerate();
+    conditions.map(|(at, condition)| Condition::parse(reader, condition, at)).collect()
 }
 
 impl Condition {
-    fn parse(condition: pb::WaitCondition, at: usize) -> Result<Self, Rejection> {
+    fn parse(reader: &Principal, condition: pb::WaitCondition, at: usize) -> Result<Self, Rejection> {
         match condition.condition {
             None => Err(Rejection::invalid(field!(at, ""), "is empty; say what to wait for")),
             Some(Wire::Entry(entry)) => {
@@ -89,7 +94,8 @@ impl Condition {
             }
             Some(Wire::ReplyTo(id)) => Ok(Self::Answered(MessageId::parse(field!(at, ".reply_to"), &id)?)),
             Some(Wire::Event(event)) => {
-                let filter = Filter::parse(&[], event.filter).map_err(|refusal| in_event(refusal, at))?;
+                let filter =
+                    Filter::parse(reader, &[], event.filter).map_err(|refusal| in_event(refusal, at))?;
                 Ok(Self::Event { filter, after: Revision(event.after_revision) })
             }
         }

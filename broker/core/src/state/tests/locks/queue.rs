@@ -255,7 +255,14 @@ fn a_request_that_is_cancelled_waits_no_longer() {
 
 #[test]
 fn a_session_takes_its_requests_along_however_it_ends() {
-    for cause in [LeaveCause::Left, LeaveCause::Expired, LeaveCause::Disconnected, LeaveCause::Replaced] {
+    let causes = [
+        LeaveCause::Left,
+        LeaveCause::Expired,
+        LeaveCause::Disconnected,
+        LeaveCause::Replaced,
+        LeaveCause::Revoked,
+    ];
+    for cause in causes {
         let mut mesh = Mesh::default();
         let (ann, bob, cid) = (mesh.join("ann"), mesh.join("bob"), mesh.join("cid"));
         mesh.lock(ann, Exclusive, &["a"]);
@@ -265,7 +272,9 @@ fn a_session_takes_its_requests_along_however_it_ends() {
         mesh.events();
         match cause {
             LeaveCause::Left => drop(mesh.by(bob, Command::Leave).unwrap()),
-            LeaveCause::Expired | LeaveCause::Disconnected => drop(mesh.ask(&ended(bob, cause)).unwrap()),
+            LeaveCause::Expired | LeaveCause::Disconnected | LeaveCause::Revoked => {
+                drop(mesh.ask(&ended(bob, cause)).unwrap());
+            }
             LeaveCause::Replaced => drop(mesh.join("bob")),
         }
         let over = [(first, WaitEndCause::SessionEnded), (second, WaitEndCause::SessionEnded)];
