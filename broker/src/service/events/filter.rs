@@ -12,9 +12,6 @@ use mesh_proto::v1 as pb;
 
 use crate::service::convert::{at_most, events, in_field, targets};
 
-/// Most kinds of event that a filter may name.
-const TYPES: usize = 32;
-
 /// What a reader wants to see; an empty list asks for everything.
 #[derive(Debug)]
 pub(super) struct Filter {
@@ -28,7 +25,7 @@ impl Filter {
     pub(super) fn parse(scopes: &[String], filter: Option<pb::EventFilter>) -> Result<Self, Rejection> {
         let filter = filter.unwrap_or_default();
         at_most("scopes", scopes.len(), limits::FILTER_ITEMS)?;
-        at_most("filter.types", filter.types.len(), TYPES)?;
+        at_most("filter.types", filter.types.len(), limits::FILTER_TYPES)?;
         at_most("filter.peers", filter.peers.len(), limits::FILTER_ITEMS)?;
         let scope = |text: &String| in_field("scopes", ScopeId::parse(text));
         let peer = |text: &String| in_field("filter.peers", PeerName::parse(text));
