@@ -30,7 +30,8 @@ numbers!(usize, u64, u32);
 impl Shown for Millis {
     fn shown(&self) -> String {
         let units = [(86_400_000, "d"), (60_000, "min"), (1_000, "s"), (1, "ms")];
-        let (unit, name) = units.into_iter().find(|(unit, _)| self.0.is_multiple_of(*unit)).unwrap();
+        let (unit, name) =
+            units.into_iter().find(|(unit, _)| self.0.is_multiple_of(*unit)).expect("one fits");
         format!("{} {name}", (self.0 / unit).shown())
     }
 }
@@ -49,6 +50,7 @@ macro_rules! limits {
 }
 
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn table() -> Vec<(&'static str, String, &'static str)> {
     limits![
         SCOPE_BYTES: a_join_is_bounded,
@@ -217,12 +219,12 @@ fn the_page_tells_every_limit_as_it_is() {
 
 /// All Rust sources of a directory, one after the other.
 fn sources(directory: &Path, text: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(directory).expect("a directory of sources") {
+        let path = entry.expect("an entry").path();
         if path.is_dir() {
             sources(&path, text);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(&path).unwrap());
+            text.push_str(&fs::read_to_string(&path).expect("a source"));
         }
     }
 }
