@@ -120,11 +120,11 @@ async fn life(client: &Client, worker: u64, number: u64) -> Result<()> {
             .acknowledge_messages(AcknowledgeMessagesRequest { up_to_revision: last, ..Default::default() })
             .await;
     }
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         let _ = own.events().watch(WatchRequest::default()).await;
     }
     // Every fourth goes without a word: its lease ends it.
-    if number % 4 != 0 {
+    if !number.is_multiple_of(4) {
         let _ = own.peers().leave(LeaveRequest::default()).await;
     }
     Ok(())
