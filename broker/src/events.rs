@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use mesh_core::limits::HISTORY_SLOTS;
+use mesh_core::limits::{CHUNK, CHUNK_BYTES, HISTORY_SLOTS, RING_BYTES};
 use mesh_core::record::LogRecord;
 use mesh_core::revision::Revision;
 use thiserror::Error;
@@ -17,12 +17,6 @@ use tokio::sync::Notify;
 
 use crate::records;
 use crate::store::{Store, StoreError};
-
-/// Transactions that a reader takes at a time, and about how many bytes of them.
-const CHUNK: u64 = 256;
-const CHUNK_BYTES: usize = 1024 * 1024;
-/// About how many bytes of recent transactions are kept in memory.
-const RING_BYTES: usize = 32 * 1024 * 1024;
 
 /// Why the log cannot be read on.
 #[derive(Debug, Error)]

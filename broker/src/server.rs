@@ -157,7 +157,7 @@ fn probing() -> Server {
 }
 
 /// A server that takes only so much of each connection.
-fn bounded() -> Server {
+pub(crate) fn bounded() -> Server {
     Server::builder()
         .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(limits::HEADER_BYTES)

@@ -251,3 +251,30 @@ pub const RATE_PER_SECOND: usize = 4_000;
 pub const RATE_AT_ONCE: usize = 8_000;
 /// How long a call that comes too early is held, in place of a refusal.
 pub const RATE_HOLD: Millis = Millis(250);
+
+/// Most kinds of events in a filter.
+pub const FILTER_TYPES: usize = 32;
+/// Transactions that one page of events looks through.
+pub const EVENTS_LOOKED_AT: u64 = 16_384;
+/// Shortest and longest silence of a stream before it tells its progress.
+pub const PROGRESS: (Millis, Millis) = (Millis::seconds(1), Millis::seconds(300));
+/// The same when none is asked for.
+pub const PROGRESS_DEFAULT: Millis = Millis::seconds(10);
+/// About how many bytes of recent transactions are kept in memory.
+pub const RING_BYTES: usize = 33_554_432;
+/// Transactions that a reader takes at a time.
+pub const CHUNK: u64 = 256;
+/// About how many bytes of them.
+pub const CHUNK_BYTES: usize = 1_048_576;
+/// Reads remembered of all sessions; beyond it the sessions that have read nothing for the longest are forgotten.
+pub const READS: usize = 1_000_000;
+/// Scopes whose index of words is kept; the one that was searched longest ago gives way.
+pub const INDICES: usize = 16;
+/// About how many bytes of indices are kept; the same gives way. An index beyond it is made for each search.
+pub const INDEX_BYTES: usize = 268_435_456;
+/// How long a request keeps its place in the queue of a lock after a restart, until its caller asks again.
+pub const PLACE_KEPT: Millis = Millis::seconds(30);
+/// Most bytes of all alternatives of a glob: what it costs to keep it and to compare it.
+pub const GLOB_BYTES: usize = 8_192;
+/// Longest name of a field in a conflict of merge patches.
+pub const POINTER_BYTES: usize = 256;

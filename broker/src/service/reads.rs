@@ -14,8 +14,6 @@ use mesh_core::revision::Revision;
 
 use crate::leases::Leases;
 
-/// Most reads that are remembered in all; beyond it the sessions that have read nothing for the longest are forgotten.
-const READS: usize = 1_000_000;
 /// So many sessions may be remembered before it is first looked which of them have ended.
 const FIRST_SWEEP: usize = 64;
 
@@ -61,7 +59,7 @@ impl Reads {
     /// Nothing was read yet. A session that the leases do not know is not remembered.
     #[must_use]
     pub fn new(leases: Leases) -> Self {
-        Self::with_room(leases, READS)
+        Self::with_room(leases, limits::READS)
     }
 
     fn with_room(leases: Leases, room: usize) -> Self {

@@ -10,13 +10,13 @@ mod words;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mesh_core::State;
 use mesh_core::event::Event;
 use mesh_core::id::{EntryKey, ScopeId};
 use mesh_core::record::EntryRecord;
 use mesh_core::revision::Revision;
 use mesh_core::state::PageSize;
 use mesh_core::state::entries::EntryFilter;
+use mesh_core::{State, limits};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::coop::consume_budget;
 
@@ -26,8 +26,6 @@ pub(super) use self::words::words;
 use super::Mesh;
 use super::status::Refusal;
 
-/// Scopes whose index is kept; the one that was searched longest ago gives way.
-const SCOPES: usize = 16;
 /// Transactions of a scope that are looked at to catch up; beyond that its index is made anew.
 const CATCH_UP: usize = 2_048;
 /// How often catching up is tried in a scope that changes meanwhile.
@@ -35,7 +33,15 @@ const ATTEMPTS: usize = 8;
 
 /// The indices of the scopes that were searched of late, the latest last.
 #[derive(Clone, Debug, Default)]
-pub struct Indices(Arc<Mutex<Vec<(ScopeId, Shared)>>>);
+pub struct Indices(Arc<Mutex<Vec<Kept>>>);
+
+/// The index of a scope, and about how many bytes it takes.
+#[derive(Clone, Debug)]
+struct Kept {
+    scope: ScopeId,
+    index: Shared,
+    bytes: usize,
+}
 
 /// One scope's index, which one search at a time uses.
 type Shared = Arc<AsyncMutex<Index>>;
@@ -71,29 +77,55 @@ impl Indices {
                 Changes::Some(changes) => changes.into_iter().for_each(|(key, entry)| index.put(&key, entry)),
             }
             index.set_shows(revision);
-            index.rank(words, &filter, page)
+            let hits = index.rank(words, &filter, page);
+            let bytes = index.weight_in_memory();
+            if bytes <= limits::INDEX_BYTES {
+                return (hits, bytes);
+            }
+            // Too large to be kept, but not to be used: one search at a time makes it.
+            *index = Index::default();
+            (hits, 0)
         });
         // The task ends early only with the runtime.
-        Ok((revision, searching.await.map_err(|_| Refusal::Draining)?))
+        let (hits, bytes) = searching.await.map_err(|_| Refusal::Draining)?;
+        self.note(scope, bytes);
+        Ok((revision, hits))
+    }
+
+    /// The index of a scope takes so much; those that were searched longest ago give way to it.
+    fn note(&self, scope: &ScopeId, bytes: usize) {
+        let mut indices = self.indices();
+        if let Some(kept) = indices.iter_mut().find(|kept| kept.scope == *scope) {
+            kept.bytes = bytes;
+        }
+        let mut all: usize = indices.iter().map(|kept| kept.bytes).sum();
+        indices.retain(|kept| {
+            let stays = all <= limits::INDEX_BYTES || kept.scope == *scope;
+            if !stays {
+                all -= kept.bytes;
+            }
+            stays
+        });
     }
 
     /// The index of a scope, which then is the last to give way.
     fn of(&self, scope: &ScopeId) -> Shared {
         let mut indices = self.indices();
-        let found = indices.iter().position(|(of, _)| of == scope);
-        let found = found.map(|at| indices.remove(at).1).unwrap_or_default();
-        if indices.len() >= SCOPES {
+        let found = indices.iter().position(|kept| kept.scope == *scope).map(|at| indices.remove(at));
+        let new = || Kept { scope: scope.clone(), index: Shared::default(), bytes: 0 };
+        let found = found.unwrap_or_else(new);
+        if indices.len() >= limits::INDICES {
             indices.remove(0);
         }
-        indices.push((scope.clone(), found.clone()));
-        found
+        indices.push(found.clone());
+        found.index
     }
 
     fn forget(&self, scope: &ScopeId) {
-        self.indices().retain(|(of, _)| of != scope);
+        self.indices().retain(|kept| kept.scope != *scope);
     }
 
-    fn indices(&self) -> MutexGuard<'_, Vec<(ScopeId, Shared)>> {
+    fn indices(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,5 +199,33 @@ fn changed(event: &Event) -> Option<&EntryKey> {
         Some(key)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(number: usize) -> ScopeId {
+        ScopeId::parse(&format!("acme/{number}")).unwrap()
+    }
+
+    fn kept(indices: &Indices) -> Vec<String> {
+        indices.indices().iter().map(|kept| kept.scope.to_string()).collect()
+    }
+
+    #[test]
+    fn indices_are_bounded_in_number_and_in_bytes() {
+        let indices = Indices::default();
+        for number in 0..limits::INDICES + 4 {
+            indices.of(&scope(number));
+            indices.note(&scope(number), 1_000);
+        }
+        assert_eq!(kept(&indices).len(), limits::INDICES);
+        indices.of(&scope(4));
+        indices.note(&scope(4), limits::INDEX_BYTES - 2_000);
+        assert_eq!(kept(&indices), ["acme/18", "acme/19", "acme/4"], "those searched of late");
+        indices.note(&scope(4), limits::INDEX_BYTES);
+        assert_eq!(kept(&indices), ["acme/4"]);
     }
 }

@@ -185,6 +185,17 @@ mod tests {
         assert_eq!((taken.all, taken.by_remote.len()), (0, 0));
     }
 
+    #[test]
+    fn there_are_only_so_many_places() {
+        let places = Places::with(limits::CONNECTIONS);
+        let all: Vec<_> = (0..limits::CONNECTIONS).map_while(|_| places.take(Remote::Own)).collect();
+        assert_eq!(all.len(), limits::CONNECTIONS);
+        assert!(places.take(Remote::Own).is_none());
+        drop(all);
+        assert!(places.take(Remote::Own).is_some());
+        assert!(Places::new().most <= limits::CONNECTIONS, "fewer where fewer files may be open");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_drips_is_closed_and_one_that_has_greeted_is_not() {
         let begun = Instant::now();

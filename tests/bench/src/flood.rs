@@ -149,7 +149,7 @@ async fn call(client: &Client, kind: Kind, number: u32, worker: usize, at: u64) 
             let send = SendRequest { broadcast: true, body, request_id: request_id(), ..Default::default() };
             let _ = client.messages().send(send).await;
         }
-        Kind::Reads if at % 2 == 0 => {
+        Kind::Reads if at.is_multiple_of(2) => {
             let _ = client.peers().heartbeat(HeartbeatRequest::default()).await;
         }
         Kind::Reads => {

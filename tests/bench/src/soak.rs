@@ -23,9 +23,9 @@ use crate::mesh::Mesh;
 use crate::process::{Machine, kib_of};
 
 /// Names that peers take again and again, so that what is known of them is bounded.
-const NAMES: u64 = 200;
-/// Keys of all of them.
-const KEYS: u64 = 500;
+const NAMES: u64 = 25;
+/// Keys of each worker in each scope.
+const KEYS: u64 = 20;
 /// Subscribers that read nothing, at a time.
 const STALLED: usize = 8;
 
@@ -104,7 +104,7 @@ async fn life(client: &Client, worker: u64, number: u64) -> Result<()> {
     };
     let _ = own.locks().acquire_locks(lock).await;
     let kind = TouchKind::Edit.into();
-    let touch = Touch { path: format!("src/{}.rs", number % 3_000), kind };
+    let touch = Touch { path: format!("src/{}.rs", number % 100), kind };
     let _ = own.paths().touch_files(TouchFilesRequest { touches: vec![touch], ..Default::default() }).await;
     let send = SendRequest {
         broadcast: true,
@@ -120,11 +120,11 @@ async fn life(client: &Client, worker: u64, number: u64) -> Result<()> {
             .acknowledge_messages(AcknowledgeMessagesRequest { up_to_revision: last, ..Default::default() })
             .await;
     }
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         let _ = own.events().watch(WatchRequest::default()).await;
     }
     // Every fourth goes without a word: its lease ends it.
-    if number % 4 != 0 {
+    if !number.is_multiple_of(4) {
         let _ = own.peers().leave(LeaveRequest::default()).await;
     }
     Ok(())

@@ -6,9 +6,6 @@ use super::parse::{NO_SEGMENT, NOT_RELATIVE, check_segment, composed, subject_na
 use super::segment::Segment;
 use crate::limits;
 
-/// Most bytes of all alternatives of a glob: what it costs to keep it and to compare it.
-const GLOB_BYTES: usize = 8 * limits::PATH_BYTES;
-
 /// A path of a glob without braces: segments with `**` as gaps.
 type Alternative = Gapped<Segment>;
 
@@ -25,7 +22,7 @@ impl Glob {
         let Some(mut texts) = braced.multiplied_out() else {
             return Err("has braces for more than 64 alternatives; name fewer, or several targets");
         };
-        if texts.iter().map(String::len).sum::<usize>() > GLOB_BYTES {
+        if texts.iter().map(String::len).sum::<usize>() > limits::GLOB_BYTES {
             return Err("is longer than 8,192 bytes with its braces multiplied out; name several targets");
         }
         if !braced.is_plain() {

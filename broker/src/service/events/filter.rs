@@ -13,9 +13,6 @@ use mesh_proto::v1 as pb;
 use crate::service::auth::Principal;
 use crate::service::convert::{at_most, events, in_field, targets};
 
-/// Most kinds of event that a filter may name.
-const TYPES: usize = 32;
-
 /// What a reader wants to see; an empty list asks for everything.
 #[derive(Debug)]
 pub(super) struct Filter {
@@ -35,7 +32,7 @@ impl Filter {
     ) -> Result<Self, Rejection> {
         let filter = filter.unwrap_or_default();
         at_most("scopes", scopes.len(), limits::FILTER_ITEMS)?;
-        at_most("filter.types", filter.types.len(), TYPES)?;
+        at_most("filter.types", filter.types.len(), limits::FILTER_TYPES)?;
         at_most("filter.peers", filter.peers.len(), limits::FILTER_ITEMS)?;
         let scope =
             |text: &String| in_field("scopes", ScopeId::parse(text)).map(|scope| reader.readable(scope));

@@ -18,9 +18,6 @@ use crate::service::auth::Caller;
 use crate::service::convert::{size, span};
 use crate::service::status::Refusal;
 
-/// Most transactions looked at for one page.
-const LOOK: u64 = 16_384;
-
 /// Batches for one answer.
 #[derive(Debug)]
 struct Page {
@@ -102,7 +99,7 @@ async fn from(
         }
         // What there was when the call came is looked through; of what comes later, only what it waits for.
         let waits = page.batches.is_empty() && Instant::now() < deadline;
-        if !waits && (next > head || next.0 - start.0 >= LOOK) {
+        if !waits && (next > head || next.0 - start.0 >= limits::EVENTS_LOOKED_AT) {
             return Ok((page, next));
         }
         consume_budget().await;
@@ -127,7 +124,7 @@ async fn newest(mesh: &Mesh, filter: &Filter, mut page: Page) -> Result<(Page, R
         (state.revision(), heads.map(|head| head.last_revision).collect::<BinaryHeap<_>>())
     };
     mesh.events.reached(head).await?;
-    for _ in 0..LOOK {
+    for _ in 0..limits::EVENTS_LOOKED_AT {
         let Some(revision) = heads.pop() else { break };
         consume_budget().await;
         // What is older than the history ends the way back through its scope.

@@ -13,8 +13,7 @@ use mesh_core::event::{Event, LeaveCause};
 use mesh_core::id::SessionId;
 use mesh_core::record::{EntryRecord, LockRecord, LogRecord, PeerRecord};
 use mesh_core::revision::Revision;
-use mesh_core::time::Millis;
-use mesh_core::{Rejection, State};
+use mesh_core::{Rejection, State, limits};
 use mesh_proto::v1 as pb;
 use pb::state_item::Item;
 use pb::watch_response::Payload;
@@ -31,10 +30,6 @@ use crate::service::convert::{entries, locks, span};
 use crate::service::status::Refusal;
 use crate::service::{Mesh, OpenWatch};
 
-/// Shortest and longest silence before progress is told.
-const PROGRESS: (Millis, Millis) = (Millis::seconds(1), Millis::seconds(300));
-/// Silence before progress is told when nothing else is asked.
-const PROGRESS_DEFAULT: Millis = Millis::seconds(10);
 /// Transactions that may be passed over before progress is told, so that a reader who comes back after a
 /// break does not pass over them again.
 const STRETCH: u64 = 4_096;
@@ -86,8 +81,8 @@ impl Watcher {
     /// Opens the stream, or says why it cannot be.
     pub(super) fn open(mesh: &Mesh, caller: &Caller, request: pb::WatchRequest) -> Result<Self, Refusal> {
         let filter = Filter::parse(&caller.principal, &request.scopes, request.filter)?;
-        let silence = span("progress_interval", request.progress_interval, PROGRESS)?;
-        let silence = Duration::from_millis(silence.unwrap_or(PROGRESS_DEFAULT).0);
+        let silence = span("progress_interval", request.progress_interval, limits::PROGRESS)?;
+        let silence = Duration::from_millis(silence.unwrap_or(limits::PROGRESS_DEFAULT).0);
         if request.send_initial_state && request.start_revision != 0 {
             return Err(refuse_field("start_revision", "must be 0 with send_initial_state"));
         }

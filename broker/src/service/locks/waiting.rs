@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_core::State;
 use mesh_core::command::{Acquire, Command};
 use mesh_core::event::Event;
 use mesh_core::id::SessionId;
@@ -16,6 +15,7 @@ use mesh_core::record::{LockRecord, LogRecord, WaiterRecord};
 use mesh_core::revision::{FencingToken, Revision, Ticket};
 use mesh_core::target::Target;
 use mesh_core::time::Millis;
+use mesh_core::{State, limits};
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
@@ -28,8 +28,6 @@ use crate::service::convert::RequestKey;
 use crate::service::status::Refusal;
 use crate::service::waits::{OpenWait, Vigil};
 
-/// How long the places that a broker finds are kept for callers who come back to it.
-const COME_BACK: Duration = Duration::from_secs(30);
 /// When to try again to give something back while too many requests wait for the disk.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
@@ -216,7 +214,7 @@ impl Mesh {
             tokio::select! {
                 biased;
                 () = mesh.shutdown.cancelled() => {}
-                () = sleep(COME_BACK) => {}
+                () = sleep(Duration::from_millis(limits::PLACE_KEPT.0)) => {}
             }
             drop(claims);
         });

@@ -37,6 +37,8 @@ pub(super) struct Index {
     postings: HashMap<Arc<str>, BTreeMap<usize, u32>>,
     /// Words of all documents together.
     length: u64,
+    /// Words of each document that differ, together.
+    pairs: usize,
 }
 
 /// An entry with its words.
@@ -60,6 +62,14 @@ impl Index {
     /// The revision that it shows.
     pub(super) fn shows(&self) -> Option<Revision> {
         self.shows
+    }
+
+    /// About how many bytes it takes, without the entries: those are the state's.
+    pub(super) fn weight_in_memory(&self) -> usize {
+        const PAIR: usize = 64;
+        const WORD: usize = 128;
+        const DOCUMENT: usize = 256;
+        self.pairs * PAIR + self.postings.len() * WORD + self.documents.len() * DOCUMENT
     }
 
     /// Everything up to this revision was taken in.
@@ -131,6 +141,7 @@ impl Index {
             held.push(word);
         }
         self.length += u64::from(length);
+        self.pairs += held.len();
         self.by_key.insert(entry.key.clone(), number);
         let document = Document { entry, words: held, length };
         if number == self.documents.len() {
@@ -145,6 +156,7 @@ impl Index {
         let Some(document) = self.documents[number].take() else { return };
         self.free.push(number);
         self.length -= u64::from(document.length);
+        self.pairs -= document.words.len();
         for word in document.words {
             if let Some(postings) = self.postings.get_mut(&word) {
                 postings.remove(&number);

@@ -247,3 +247,46 @@ async fn callers_without_a_session_are_told_apart_by_their_connections() {
     let answers = flood.join_all().await;
     assert!(answers.iter().any(Result::is_err), "the first one met its rate");
 }
+
+#[tokio::test]
+async fn a_contract_and_what_a_message_names_are_bounded() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let contract = |bytes: usize| pb::AcquireLocksRequest {
+        paths: texts(&["api:billing"]),
+        contract: Some(pb::Contract { text: long(bytes), ..Default::default() }),
+        ..Default::default()
+    };
+    assert_eq!(field(fox.locks().acquire_locks(contract(16_385)).await), "contract.text");
+    fox.locks().acquire_locks(contract(16_384)).await.unwrap();
+    let send = |count: usize| pb::SendRequest {
+        broadcast: true,
+        body: "x".into(),
+        paths: (0..count).map(|n| format!("src/{n}.rs")).collect(),
+        ..Default::default()
+    };
+    assert_eq!(field(fox.messages().send(send(33)).await), "paths");
+    fox.messages().send(send(32)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_said_has_its_default() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let alive = fox.peers().heartbeat(pb::HeartbeatRequest::default()).await.unwrap().into_inner();
+    assert_eq!(alive.lease_ttl, seconds(60));
+    let lock = fox.lock(&["a"]).await;
+    assert_eq!(lock.locks[0].ttl, seconds(30 * 60));
+    for n in 0..101 {
+        fox.put(&format!("k{n:03}"), &long(161)).await;
+    }
+    let page = fox.state().list_entries(pb::ListEntriesRequest::default()).await.unwrap().into_inner();
+    assert_eq!(page.entries.len(), 100);
+    assert!(!page.next_page_token.is_empty());
+    let read = pb::ListEventsRequest { start_revision: broker.revision(), ..Default::default() };
+    let events = broker.nobody().events().list_events(read).await.unwrap().into_inner();
+    let Some(pb::event::Event::StateChanged(changed)) = &events.batches[0].events[0].event else {
+        panic!("{events:?}")
+    };
+    assert_eq!((changed.size, changed.preview.len()), (161, 160));
+}

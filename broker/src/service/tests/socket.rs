@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::transport;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Channel, Endpoint};
 
 /// Serves on a socket until the mesh shuts down; the task ends when every connection has.
 async fn serve(broker: &Broker) -> (tempfile::TempDir, Channel, tokio::task::JoinHandle<()>) {
@@ -15,7 +15,10 @@ async fn serve(broker: &Broker) -> (tempfile::TempDir, Channel, tokio::task::Joi
     let authority = Authority::new(rustix::process::geteuid().as_raw(), None);
     let routes = routes(&broker.mesh, Arc::new(authority)).unwrap();
     let stop = broker.mesh.shutdown.clone().cancelled_owned();
-    let serving = Server::builder().add_routes(routes).serve_with_incoming_shutdown(incoming, stop);
+    let serving = crate::server::bounded()
+        .layer(crate::service::deadline::Deadline)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stop);
     let server = tokio::spawn(async move { serving.await.unwrap() });
     let endpoint = Endpoint::from_shared(format!("unix://{}", path.display())).unwrap();
     (directory, endpoint.connect().await.unwrap(), server)
@@ -98,4 +101,57 @@ async fn a_call_that_is_cancelled_or_cut_off_waits_no_longer() {
     end.send(()).unwrap();
     soon(until(0)).await;
     client.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_has_only_so_many_streams_and_short_headers() {
+    let broker = Broker::start();
+    let (_directory, channel, _server) = serve(&broker).await;
+    let most = mesh_core::limits::STREAMS_PER_CONNECTION as usize;
+    let (watches, end) = (broker.mesh.watches.clone(), CancellationToken::new());
+    let mut open = tokio::task::JoinSet::new();
+    for _ in 0..most + 50 {
+        let (mut events, end) = (EventServiceClient::new(channel.clone()), end.clone());
+        open.spawn(async move {
+            let mut stream = events.watch(pb::WatchRequest::default()).await.unwrap().into_inner();
+            stream.message().await.unwrap();
+            end.cancelled().await;
+        });
+    }
+    let mut counted = watches.subscribe();
+    soon(counted.wait_for(|open| *open >= most)).await.unwrap();
+    // Another connection is served; by then more would be open here if they could be.
+    let (_other, second, _serving) = serve(&broker).await;
+    soon(PeerServiceClient::new(second.clone()).list_peers(pb::ListPeersRequest::default())).await.unwrap();
+    assert_eq!(watches.count(), most);
+    end.cancel();
+    soon(open.join_all()).await;
+
+    let padded = |bytes: usize| {
+        let mut request = Request::new(pb::ListPeersRequest::default());
+        request.metadata_mut().insert("x-padding", "x".repeat(bytes).parse().unwrap());
+        request
+    };
+    let header = mesh_core::limits::HEADER_BYTES as usize;
+    let mut peers = PeerServiceClient::new(second);
+    soon(peers.list_peers(padded(header - 1_024))).await.unwrap();
+    soon(peers.list_peers(padded(header))).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_caller_that_no_longer_listens_waits_no_longer() {
+    let broker = Broker::start();
+    let (_directory, channel, _server) = serve(&broker).await;
+    let peer = pb::PeerCondition { name: "nobody".into(), ..Default::default() };
+    let condition = pb::wait_condition::Condition::Peer(peer);
+    let mut request = Request::new(pb::WaitRequest {
+        scope: SCOPE.into(),
+        conditions: vec![pb::WaitCondition { condition: Some(condition) }],
+        timeout: seconds(3_600),
+    });
+    request.set_timeout(Duration::from_millis(50));
+    soon(EventServiceClient::new(channel).wait(request)).await.unwrap_err();
+    while broker.mesh.waits.count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -10,9 +10,6 @@ use crate::rejection::Rejection;
 
 use super::rules::{Attempt, conflict};
 
-/// Longest pointer to a field shown in a conflict, in bytes; a longer one is cut to one of its ancestors.
-const POINTER_BYTES: usize = 256;
-
 /// The value that a patch makes of what is there, if it changes no field that another peer changed unread.
 pub(super) fn patched(
     attempt: &Attempt<'_>,
@@ -150,9 +147,9 @@ impl Search {
 
     fn note(&mut self) {
         let mut shown = self.pointer.as_str();
-        if shown.len() > POINTER_BYTES {
+        if shown.len() > limits::POINTER_BYTES {
             let ends = shown.match_indices('/').map(|(at, _)| at);
-            shown = &shown[..ends.take_while(|at| *at <= POINTER_BYTES).last().unwrap_or_default()];
+            shown = &shown[..ends.take_while(|at| *at <= limits::POINTER_BYTES).last().unwrap_or_default()];
         }
         if self.found.len() < limits::FIELDS_SHOWN && !self.found.iter().any(|found| found == shown) {
             self.found.push(shown.to_owned());
