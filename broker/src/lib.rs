@@ -12,6 +12,7 @@ mod instance;
 pub mod leases;
 pub mod metrics;
 mod notify;
+mod otlp;
 mod probe;
 pub mod queue;
 pub mod records;
@@ -29,14 +30,14 @@ use config::Config;
 
 /// Runs a broker until it is told to stop: one thread for calls beside the writer's own.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    telemetry::init(&config);
+    let traces = telemetry::init(&config);
     if config.auto {
         // Fails only for the leader of a process group, which has a session of its own already.
         let _ = rustix::process::setsid();
     }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let ended = runtime.block_on(server::serve(config));
+    let ended = runtime.block_on(server::serve(config, traces));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     ended
 }
