@@ -22,13 +22,15 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+/// More than a test has of either.
+const ROOM: usize = 4_096;
 const SPAN: &str = "b7ad6b7169203331";
 
 /// Passes on what it is sent.
 #[derive(Clone)]
 struct Collector {
-    spans: mpsc::UnboundedSender<Span>,
-    metrics: mpsc::UnboundedSender<Metric>,
+    spans: mpsc::Sender<Span>,
+    metrics: mpsc::Sender<Metric>,
 }
 
 #[tonic::async_trait]
@@ -39,7 +41,9 @@ impl TraceService for Collector {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let resources = request.into_inner().resource_spans;
         let scopes = resources.into_iter().flat_map(|resource| resource.scope_spans);
-        scopes.flat_map(|scope| scope.spans).for_each(|span| self.spans.send(span).unwrap());
+        for span in scopes.flat_map(|scope| scope.spans) {
+            self.spans.send(span).await.unwrap();
+        }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -52,15 +56,17 @@ impl MetricsService for Collector {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let resources = request.into_inner().resource_metrics;
         let scopes = resources.into_iter().flat_map(|resource| resource.scope_metrics);
-        scopes.flat_map(|scope| scope.metrics).for_each(|metric| self.metrics.send(metric).unwrap());
+        for metric in scopes.flat_map(|scope| scope.metrics) {
+            self.metrics.send(metric).await.unwrap();
+        }
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 
-async fn collect() -> (String, mpsc::UnboundedReceiver<Span>, mpsc::UnboundedReceiver<Metric>) {
+async fn collect() -> (String, mpsc::Receiver<Span>, mpsc::Receiver<Metric>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("http://{}", listener.local_addr().unwrap());
-    let ((spans, seen), (metrics, figures)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let ((spans, seen), (metrics, figures)) = (mpsc::channel(ROOM), mpsc::channel(ROOM));
     let collector = Collector { spans, metrics };
     let server = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(collector.clone()))
