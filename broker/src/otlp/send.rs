@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -27,6 +27,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const FIGURES_EVERY: u32 = 15;
 /// How long a collector may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of the broker waits for a collector.
+const LAST: Duration = Duration::from_secs(2);
 /// How long a collector in trouble is not mentioned again.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -58,10 +60,11 @@ impl Exporter {
     }
 
     /// Sends what there still is, and ends.
-    pub(crate) async fn finish(self) {
+    pub(crate) async fn finish(mut self) {
         self.end.cancel();
-        // A panic there would be of no more interest.
-        let _ = self.task.await;
+        if timeout(LAST, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
     }
 }
 
