@@ -13,9 +13,11 @@ use clap::ValueEnum;
 use mesh_core::limits::HISTORY_SLOTS;
 use mesh_core::time::Millis;
 use thiserror::Error;
+use tonic::transport::Endpoint;
 
 pub use self::tcp::{CertificateFiles, Tcp, TcpArgs, Tls};
 use crate::metrics::endpoint;
+use crate::otlp;
 use crate::store::Durability;
 use crate::writer::WriterConfig;
 
@@ -54,6 +56,10 @@ pub struct Args {
     /// Answer Prometheus at http://ADDRESS/metrics, loopback only (127.0.0.1:9464).
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
+
+    /// Send traces and figures to an OpenTelemetry collector over gRPC (http://127.0.0.1:4317).
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
 
     /// Format of the log on stderr.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -110,6 +116,8 @@ pub struct Config {
     pub tcp: Option<Tcp>,
     /// Where Prometheus is answered.
     pub metrics: Option<SocketAddr>,
+    /// The collector that gets traces and figures.
+    pub otlp: Option<Endpoint>,
     /// When a change is safe.
     pub durability: Durability,
     /// How long it stays without peers and streams.
@@ -145,6 +153,9 @@ pub enum ConfigError {
     /// Figures are shown without asking who wants them.
     #[error("{0} is not a loopback address; figures are shown to this machine only (127.0.0.1:PORT)")]
     MetricsNotLoopback(SocketAddr),
+    /// No collector can be meant.
+    #[error("--otlp: {0}")]
+    Otlp(String),
 }
 
 impl Config {
@@ -154,6 +165,7 @@ impl Config {
         if let Some(address) = args.metrics.filter(|address| !endpoint::is_allowed(*address)) {
             return Err(ConfigError::MetricsNotLoopback(address));
         }
+        let otlp = args.otlp.as_deref().map(otlp::endpoint).transpose().map_err(ConfigError::Otlp)?;
         let foreign_socket = args.socket.as_ref().is_some_and(|socket| *socket != paths.socket);
         if let Some(socket) = args.socket {
             paths.socket = socket;
@@ -164,6 +176,7 @@ impl Config {
             foreign_socket,
             tcp,
             metrics: args.metrics,
+            otlp,
             durability: match args.durability {
                 DurabilityLevel::Power => Durability::Power,
                 DurabilityLevel::Process => Durability::Process,

@@ -14,6 +14,7 @@ mod instance;
 pub mod leases;
 pub mod metrics;
 mod notify;
+mod otlp;
 mod probe;
 pub mod queue;
 pub mod records;
@@ -32,7 +33,7 @@ use config::Config;
 
 /// Runs a broker until it is told to stop: one thread for calls beside the writer's own.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    telemetry::init(&config);
+    let traces = telemetry::init(&config);
     if config.auto {
         // Fails only for the leader of a process group, which has a session of its own already.
         let _ = rustix::process::setsid();
@@ -41,7 +42,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let ended = runtime.block_on(server::serve(config));
+    let ended = runtime.block_on(server::serve(config, traces));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     ended
 }

@@ -23,6 +23,7 @@ use crate::ids::Ids;
 use crate::instance::{self, Instance, Socket};
 use crate::metrics::{Calls, endpoint};
 use crate::notify::Manager;
+use crate::otlp::{Exporter, Outbox};
 use crate::service::auth::{Authority, Passes, SessionTokens};
 use crate::service::deadline::Deadline;
 use crate::service::edge::Edge;
@@ -56,7 +57,7 @@ struct TcpSocket {
 }
 
 /// Serves until told to stop. Returns once everything accepted is on disk.
-pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: Config, traces: Option<Outbox>) -> anyhow::Result<()> {
     let _instance = Instance::claim(&config.paths.lock, config.auto)?;
     let token = instance::token(&config.paths.token)?;
     let store = open_store(&config)?;
@@ -85,7 +86,12 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let authority = Authority::new(rustix::process::geteuid().as_raw(), Some(&token));
     let routes = service::router(&mesh, Arc::new(authority))?;
     let routes = Routes::from(routes.into_axum_router().layer(Edge::new(mesh.vitals.clone())));
+    let collector = config.otlp.as_ref().zip(traces);
+    let exporter = collector.map(|(endpoint, traces)| Exporter::start(endpoint, traces, mesh.clone()));
     let served = run(listeners, routes, &mesh, &manager, writer, handle).await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     tracing::info!(revision = view.revision().0, "ended");
     served
 }
@@ -279,18 +285,19 @@ fn mesh(
         wakes: Wakes::default(),
         indices: Indices::default(),
         waits: Waits::default(),
-        vitals: Arc::new(vitals(started, listeners)?),
+        vitals: Arc::new(vitals(config, started, listeners)?),
         passes: Passes::default(),
     })
 }
 
 /// Measures calls only when somebody asked for figures.
-fn vitals(started: &Started, listeners: &Listeners) -> anyhow::Result<Vitals> {
+fn vitals(config: &Config, started: &Started, listeners: &Listeners) -> anyhow::Result<Vitals> {
     let metrics = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
-    let wanted = metrics.is_some();
+    let wanted = metrics.is_some() || config.otlp.is_some();
     Ok(Vitals {
         calls: wanted.then(Calls::new),
         metrics,
+        otlp: config.otlp.as_ref().map(|otlp| otlp.uri().to_string()),
         ..Vitals::new(started.commits.clone(), started.handle.clone())
     })
 }

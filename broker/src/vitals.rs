@@ -23,6 +23,8 @@ pub struct Vitals {
     pub(crate) probe: Probe,
     /// Where figures can be asked for.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Where traces and figures are sent.
+    pub(crate) otlp: Option<String>,
 }
 
 impl Vitals {
@@ -36,6 +38,7 @@ impl Vitals {
             open: OpenConnections::default(),
             probe: Probe::new(writer),
             metrics: None,
+            otlp: None,
         }
     }
 

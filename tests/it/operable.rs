@@ -2,6 +2,7 @@
 
 mod figures;
 mod logs;
+mod traces;
 mod upgrade;
 
 use mesh_client::proto::GetStatusRequest;

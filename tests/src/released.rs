@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 /// Generated from `proto/baseline.binpb`.
-#[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
+#[expect(clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("mesh.v1");
 }

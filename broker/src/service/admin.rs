@@ -81,6 +81,7 @@ fn vitals(mesh: &Mesh, state: &State) -> pb::Vitals {
         max_open_files: process.max_fds,
         metrics_endpoint: vitals.metrics.map(|at| format!("http://{at}/metrics")).unwrap_or_default(),
         limits: limit_uses(mesh, state),
+        otlp_endpoint: vitals.otlp.clone().unwrap_or_default(),
     }
 }
 

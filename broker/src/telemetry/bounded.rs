@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Stderr, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,11 +47,9 @@ impl Bounded {
 
 /// How long the file is, if stderr is it.
 fn length_if_same(path: &Path) -> Option<u64> {
-    let open = rustix::fs::fstat(io::stderr()).ok()?;
+    let open = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
     let named = std::fs::symlink_metadata(path).ok()?;
-    // The fields' types differ between systems.
-    let same = u64::try_from(open.st_dev).ok() == Some(named.dev())
-        && u64::try_from(open.st_ino).ok() == Some(named.ino());
+    let same = (open.dev(), open.ino()) == (named.dev(), named.ino());
     (same && named.is_file()).then_some(named.len())
 }
 

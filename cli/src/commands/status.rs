@@ -144,8 +144,10 @@ fn work(vitals: &Vitals) -> Vec<(&'static str, String)> {
         ),
         ("process", format!("{}{files}, {} connections", memory.unwrap_or_default(), vitals.connections)),
     ];
-    if !vitals.metrics_endpoint.is_empty() {
-        rows.push(("metrics", printable_line(&vitals.metrics_endpoint).into_owned()));
+    for (name, endpoint) in [("metrics", &vitals.metrics_endpoint), ("otlp", &vitals.otlp_endpoint)] {
+        if !endpoint.is_empty() {
+            rows.push((name, printable_line(endpoint).into_owned()));
+        }
     }
     rows
 }

@@ -51,6 +51,7 @@ struct Vitals<'a> {
     open_files: Option<u64>,
     max_open_files: Option<u64>,
     metrics_endpoint: &'a str,
+    otlp_endpoint: &'a str,
     limits: Vec<LimitUse<'a>>,
 }
 
@@ -117,6 +118,7 @@ impl<'a> From<&'a proto::Vitals> for Vitals<'a> {
             open_files: vitals.open_files,
             max_open_files: vitals.max_open_files,
             metrics_endpoint: &vitals.metrics_endpoint,
+            otlp_endpoint: &vitals.otlp_endpoint,
             limits: limits
                 .map(|limit| LimitUse { name: &limit.name, used: limit.used, limit: limit.limit })
                 .collect(),

@@ -19,9 +19,9 @@ async fn the_finest_log_holds_no_secret_and_names_every_change() {
     let bearer = std::fs::read_to_string(mesh.home().token_path()).unwrap();
     let local = Session::join(&mesh.client(), options("fox")).await.unwrap();
     let remote = Session::join(&mesh.tcp_client(&at), unattended("owl")).await.unwrap();
-    for (session, key) in [(&local, "k"), (&remote, "l")] {
+    for (session, key, other) in [(&local, "k", "owl"), (&remote, "l", "fox")] {
         session.put(overwrite(key, VALUE)).await.unwrap();
-        session.send(message("fox", BODY)).await.unwrap();
+        session.send(message(other, BODY)).await.unwrap();
         session.acquire(lock(&["src/"])).await.unwrap();
         assert!(session.get(get("no-such-key")).await.is_err());
     }

@@ -50,3 +50,27 @@ fn verify(ws: &Workspace, text: &str) -> Result<()> {
     fs::write(&unit, text.replace(PROGRAM, "/bin/true"))?;
     workspace::run(ws.command("systemd-analyze", ["verify"]).arg(unit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_are_as_a_broker_needs_them_and_others_are_refused() {
+        let ours = [
+            include_str!("../../../docs/service/mesh.service"),
+            include_str!("../../../docs/service/user/mesh.service"),
+        ];
+        for unit in ours {
+            structure(unit).unwrap();
+            for (from, to) in [
+                ("Type=notify", "Type=simple"),
+                ("Restart=on-failure", "Restart=no"),
+                ("NoNewPrivileges=yes", ""),
+                ("meshctl serve", "meshctl serve --auto"),
+            ] {
+                assert!(structure(&unit.replace(from, to)).is_err(), "{from}");
+            }
+        }
+    }
+}
