@@ -43,6 +43,9 @@ struct Shelf {
     by_path: TargetIndex<BTreeSet<EntryKey>>,
 }
 
+/// A key of a scope with its entry and its former versions.
+pub(super) type Kept<'a> = (&'a ScopeId, &'a EntryKey, Option<&'a Arc<EntryRecord>>, &'a [Arc<PastRecord>]);
+
 /// Which entries to list: all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryFilter {
@@ -68,6 +71,17 @@ impl Entries {
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Every key with its entry, if it has one, and its former versions, oldest first.
+    pub(super) fn with_versions(&self) -> impl Iterator<Item = Kept<'_>> {
+        self.by_scope.iter().flat_map(|(scope, shelf)| {
+            let keys: BTreeSet<&EntryKey> = shelf.present.keys().chain(shelf.past.keys()).collect();
+            keys.into_iter().map(move |key| {
+                let past = shelf.past.get(key).map(Vec::as_slice).unwrap_or_default();
+                (scope, key, shelf.present.get(key), past)
+            })
+        })
     }
 
     /// An entry by its key.
