@@ -5,11 +5,14 @@
 //! [`store`] makes it durable; then, in this order, [`view`] shows it, [`events`] publishes it and the caller is
 //! answered. Reads go to the view and never wait for the disk. Heartbeats go to [`leases`] and never reach it.
 
+pub mod backup;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod events;
 mod instance;
 pub mod leases;
+pub mod maintenance;
 pub mod queue;
 pub mod records;
 mod server;

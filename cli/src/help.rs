@@ -13,9 +13,12 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Set up", &["install", "uninstall", "doctor"]),
     ("See what goes on", &["watch", "events", "who", "about", "touch", "wait"]),
     ("Talk", &["send", "inbox", "receipts", "note", "notes", "topics", "follow", "unfollow"]),
-    ("Remember together", &["remember", "recall", "forget", "restore", "policy"]),
+    ("Remember together", &["remember", "recall", "forget", "revert", "policy"]),
     ("Lock", &["lock", "unlock", "locks", "answer", "fence"]),
-    ("The mesh itself", &["mcp", "hook", "demo", "status", "serve", "stop", "completions"]),
+    (
+        "The mesh itself",
+        &["mcp", "hook", "demo", "status", "serve", "stop", "backup", "restore", "fsck", "completions"],
+    ),
 ];
 
 /// The commands' help: as usual, but for the global options.

@@ -10,10 +10,12 @@
 )]
 
 mod agents;
+mod backup;
 mod bad_input;
 mod cli;
 mod crashed_agents;
 mod demo;
+mod disk_trouble;
 mod durable;
 mod exclusion;
 mod hooks;
