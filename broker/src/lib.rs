@@ -5,6 +5,8 @@
 //! [`store`] makes it durable; then, in this order, [`view`] shows it, [`events`] publishes it and the caller is
 //! answered. Reads go to the view and never wait for the disk. Heartbeats go to [`leases`] and never reach it.
 
+pub mod backup;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod events;
@@ -12,6 +14,7 @@ mod http;
 pub mod ids;
 mod instance;
 pub mod leases;
+pub mod maintenance;
 pub mod metrics;
 mod notify;
 mod otlp;

@@ -25,7 +25,7 @@
 
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod v1;
 mod v2;
 mod v3;
@@ -118,6 +118,36 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Loaded, StoreError> {
         kind => return Err(unknown(kind)),
     };
     Ok(Loaded::Record(record))
+}
+
+/// What a key names, in a word for people.
+#[must_use]
+pub fn kind_of(key: &[u8]) -> &'static str {
+    match key.first() {
+        Some(&LOG) => "history",
+        Some(&SCOPE) => "scopes",
+        Some(&PEER) => "peers",
+        Some(&LOCK) => "locks",
+        Some(&ENTRY) => "entries",
+        Some(&MESSAGE) => "messages",
+        Some(&PAST) => "former versions",
+        Some(&POLICY) => "policies",
+        Some(&WAITER) => "waiting requests",
+        Some(&RELEASE_REQUEST) => "requests to make way",
+        Some(&TOUCH) => "touches",
+        Some(_) | None => "unknown",
+    }
+}
+
+/// Whether a record lies under the key that it belongs under.
+#[must_use]
+pub fn belongs_under(key: &[u8], loaded: &Loaded) -> bool {
+    let own = match loaded {
+        Loaded::Log(log) => log_key(log.revision),
+        Loaded::OldLog(log) => log_key(log.revision),
+        Loaded::Record(record) => self::key(&record.key()),
+    };
+    own.as_bytes() == key
 }
 
 /// The key of a revision's slot in the history.

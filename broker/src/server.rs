@@ -28,7 +28,7 @@ use crate::service::auth::{Authority, Passes, SessionTokens};
 use crate::service::deadline::Deadline;
 use crate::service::edge::Edge;
 use crate::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
-use crate::store::{Identity, Secret, SledOptions, SledStore, Store, StoreError};
+use crate::store::{self, Growth, Identity, Secret, SledOptions, SledStore, Store, StoreError};
 use crate::tls::{self, Certificates};
 use crate::vitals::Vitals;
 use crate::writer::{self, Started};
@@ -61,7 +61,10 @@ pub(crate) async fn serve(config: Config, traces: Option<Outbox>) -> anyhow::Res
     let _instance = Instance::claim(&config.paths.lock, config.auto)?;
     let token = instance::token(&config.paths.token)?;
     let store = open_store(&config)?;
-    let started = writer::start(config.writer.clone(), store.clone()).context("cannot recover the store")?;
+    let started = writer::start(config.writer.clone(), store.clone()).with_context(|| {
+        let dir = config.paths.store.display();
+        format!("cannot recover the store in {dir}; `meshctl fsck` says what else is wrong with it")
+    })?;
     let listeners = listen(&config).await?;
     let stop = CancellationToken::new();
     let mesh = mesh(&config, &started, &store, &listeners, stop.clone())?;
@@ -194,7 +197,14 @@ fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
         created_ms: Clock::starting_at(mesh_core::time::Timestamp::default()).now().wall.0,
     };
     let options = SledOptions { durability: config.durability, identity };
-    Ok(Arc::new(SledStore::open(&config.paths.store, options)?))
+    let dir = &config.paths.store;
+    store::finish(dir)?;
+    let opened = SledStore::open(dir, options.clone())?;
+    let (store, growth) = store::compact(opened, dir, options)?;
+    if let Some(Growth { before, after, live }) = growth {
+        tracing::info!(before, after, live, "wrote the store anew, since its files had grown");
+    }
+    Ok(Arc::new(store))
 }
 
 async fn listen(config: &Config) -> anyhow::Result<Listeners> {

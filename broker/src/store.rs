@@ -17,13 +17,17 @@ mod codec;
 mod conformance;
 mod directory;
 mod memory;
+mod rewrite;
 mod sled;
+mod snapshot;
+mod swap;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -31,7 +35,10 @@ use uuid::Uuid;
 
 pub use self::codec::chunks;
 pub use self::memory::{Fault, MemoryDisk, MemoryStore};
+pub use self::rewrite::{Filler, Growth, compact, write_anew};
 pub use self::sled::{Durability, SledOptions, SledStore};
+pub use self::snapshot::Snapshot;
+pub use self::swap::{finish, is_unfinished, put_in_place, scratch};
 
 /// The most physical operations one commit may cost. Larger batches make sled leak disk and memory
 /// without bound; up to about 300 it stays flat.
@@ -91,6 +98,26 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Bytes taken on disk.
     fn size_bytes(&self) -> u64;
+
+    /// All records as they are between two commits, which go on meanwhile. There may be no more than one at a time.
+    ///
+    /// By default a copy, for backends whose `load` is in one piece.
+    fn snapshot(self: Arc<Self>) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(snapshot::Copied::of(self.as_ref())?))
+    }
+
+    /// Notes, beside the records and at no cost of a sync, how far the writer has come: a number that rises. Only what
+    /// is durable is noted, so a store that has come less far when it is opened again has lost something.
+    ///
+    /// By default nothing is noted.
+    fn mark(&self, _position: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The number that was noted when the store was opened, as far as that is known.
+    fn marked(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Who a store is, from its creation on. The caller brings the randomness and the time.
@@ -315,6 +342,12 @@ pub enum StoreError {
         /// The newest format this build reads, [`STORE_FORMAT`].
         supported: u32,
     },
+    /// Another snapshot is being read. Nothing was touched.
+    #[error("another backup is under way; try again when it is done")]
+    SnapshotBusy,
+    /// So much was written since a snapshot began that what was there before could not be kept.
+    #[error("the backup was too slow for what is written meanwhile; write it to a faster disk, or try again")]
+    SnapshotLost,
     /// An earlier commit failed, so what is on disk is unknown until the store is opened again.
     #[error("an earlier commit failed; restart the broker to read back what is on disk")]
     Poisoned,

@@ -303,6 +303,9 @@ impl Writer {
         let pending = std::mem::take(&mut self.pending);
         if !pending.transactions.is_empty() {
             self.write(&pending.batch, pending.transactions.len())?;
+            if let Some(last) = pending.transactions.last() {
+                self.store.mark(last.log.revision.0)?;
+            }
             self.note_sessions(&pending.transactions);
             self.view.apply(pending.transactions.iter(), self.clock.at());
             self.publisher.publish(pending.transactions.iter().map(|t| t.log.clone()));

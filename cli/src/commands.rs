@@ -2,6 +2,7 @@
 
 mod about;
 mod answer;
+mod backup;
 mod completions;
 mod demo;
 mod doctor;
@@ -9,6 +10,7 @@ mod events;
 mod fence;
 mod follow;
 mod forget;
+mod fsck;
 pub(crate) mod hook;
 mod inbox;
 mod install;
@@ -23,6 +25,7 @@ mod receipts;
 mod remember;
 mod restart;
 mod restore;
+mod revert;
 mod send;
 mod serve;
 mod status;
@@ -64,7 +67,7 @@ pub(crate) enum Command {
     Remember(remember::Args),
     Recall(recall::Args),
     Forget(forget::Args),
-    Restore(restore::Args),
+    Revert(revert::Args),
     Policy(policy::Args),
     Lock(lock::Args),
     Unlock(unlock::Args),
@@ -81,6 +84,9 @@ pub(crate) enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Token(token::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Fsck(fsck::Args),
     Completions(completions::Args),
 }
 
@@ -89,6 +95,7 @@ impl Command {
     pub(crate) fn run(self, ctx: &Context) -> Result<u8, CliError> {
         match self {
             Self::Lock(args) => return ctx.block_on(lock::run(ctx, args)),
+            Self::Fsck(args) => return fsck::run(ctx, args),
             Self::Hook(args) => return hook::run(ctx, &args),
             Self::Install(args) => return install::run(ctx, args),
             Self::Uninstall(args) => return uninstall::run(ctx, args),
@@ -111,7 +118,7 @@ impl Command {
             Self::Remember(args) => ctx.block_on(remember::run(ctx, args)),
             Self::Recall(args) => ctx.block_on(recall::run(ctx, args)),
             Self::Forget(args) => ctx.block_on(forget::run(ctx, args)),
-            Self::Restore(args) => ctx.block_on(restore::run(ctx, args)),
+            Self::Revert(args) => ctx.block_on(revert::run(ctx, args)),
             Self::Policy(args) => ctx.block_on(policy::run(ctx, args)),
             Self::Unlock(args) => ctx.block_on(unlock::run(ctx, args)),
             Self::Locks(args) => ctx.block_on(locks::run(ctx, args)),
@@ -123,6 +130,8 @@ impl Command {
             Self::Stop(args) => ctx.block_on(stop::run(ctx, args)),
             Self::Restart(args) => ctx.block_on(restart::run(ctx, args)),
             Self::Token(args) => ctx.block_on(token::run(ctx, args)),
+            Self::Backup(args) => ctx.block_on(backup::run(ctx, args)),
+            Self::Restore(args) => restore::run(ctx, &args),
             Self::Completions(args) => completions::run(ctx, &args),
         }?;
         Ok(0)

@@ -13,11 +13,14 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Set up", &["install", "uninstall", "doctor"]),
     ("See what goes on", &["watch", "events", "who", "about", "touch", "wait"]),
     ("Talk", &["send", "inbox", "receipts", "note", "notes", "topics", "follow", "unfollow"]),
-    ("Remember together", &["remember", "recall", "forget", "restore", "policy"]),
+    ("Remember together", &["remember", "recall", "forget", "revert", "policy"]),
     ("Lock", &["lock", "unlock", "locks", "answer", "fence"]),
     (
         "The mesh itself",
-        &["mcp", "hook", "demo", "status", "serve", "stop", "restart", "token", "completions"],
+        &[
+            "mcp", "hook", "demo", "status", "serve", "stop", "restart", "token", "backup", "restore", "fsck",
+            "completions",
+        ],
     ),
 ];
 

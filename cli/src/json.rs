@@ -24,7 +24,7 @@
 //! | `token revoke` | `{"revision", "id"}` |
 //! | `topics` | `{"revision", "topics": [Topic]}` |
 //! | `follow`, `unfollow` | `{"revision", "topics": [name]}` |
-//! | `remember`, `restore` | `{"revision", "entry": Entry}`, without the value |
+//! | `remember`, `revert` | `{"revision", "entry": Entry}`, without the value |
 //! | `recall KEY` | `{"revision", "entry": Entry}` |
 //! | `recall KEY --history` | `{"revision", "versions": [Entry], "deleted": bool}` |
 //! | `recall` | `{"revision", "entries": [Entry], "more": bool}` |

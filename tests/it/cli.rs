@@ -77,7 +77,7 @@ async fn exit_codes_tell_what_happened() {
         (&["fence", "src/a.rs", "1"], 4, "FENCED"),
         (&["remember", "k", "w", "--fence", "src/a.rs=1"], 4, "FENCED"),
         (&["recall", "k", "--version", "9"], 5, "VERSION_NOT_FOUND"),
-        (&["restore", "k", "9"], 5, "VERSION_NOT_FOUND"),
+        (&["revert", "k", "9"], 5, "VERSION_NOT_FOUND"),
         (&["answer", "1", "keep"], 5, "RELEASE_REQUEST_NOT_FOUND"),
         (&["receipts", "0191f0c2-7a55-7e0e-b5bb-9d3c2d8b5a10"], 5, "MESSAGE_NOT_FOUND"),
         (&["wait", "key", "nothing", "--timeout", "0"], 6, "TIMEOUT"),

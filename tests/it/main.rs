@@ -10,12 +10,14 @@
 )]
 
 mod agents;
+mod backup;
 mod bad_input;
 mod behind_tls;
 mod browsers;
 mod cli;
 mod crashed_agents;
 mod demo;
+mod disk_trouble;
 mod durable;
 mod exclusion;
 mod hooks;

@@ -1,6 +1,7 @@
 //! The state of a mesh: a cache of records, what a request would do to it, and taking the result in.
 
 pub mod about;
+mod check;
 pub mod contracts;
 pub mod deadlines;
 pub mod entries;

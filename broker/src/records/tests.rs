@@ -43,6 +43,16 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
+/// The first example under each key.
+pub(crate) fn golden() -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for line in GOLDEN.lines() {
+        let (key, value) = line.split_once(": ").unwrap().1.split_once(" = ").unwrap();
+        found.entry(bytes(key)).or_insert_with(|| bytes(value));
+    }
+    found
+}
+
 /// A failure means that stores written before cannot be read: bump the format, keep a reader of the old one.
 #[test]
 fn records_have_the_bytes_they_always_had() {

@@ -112,6 +112,7 @@ impl From<StoreError> for Refusal {
         match error {
             // The disk may answer the next time, or the next broker.
             StoreError::Io { .. } | StoreError::Poisoned => Self::Draining,
+            StoreError::SnapshotBusy | StoreError::SnapshotLost => Self::Overloaded,
             StoreError::Corrupt { .. }
             | StoreError::Locked { .. }
             | StoreError::TooLarge { .. }

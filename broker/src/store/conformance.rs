@@ -4,6 +4,7 @@
 //! into one test for each backend.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::codec::CHUNK_BYTES;
 use super::{
     Batch, Fault, Identity, Key, MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryDisk, MemoryStore, Op,
-    Secret, SledOptions, SledStore, Store, StoreError, chunks,
+    Secret, SledOptions, SledStore, Snapshot, Store, StoreError, chunks,
 };
 
 /// A place for one store, which outlives the store's handles.
@@ -426,6 +427,64 @@ fn any_history_equals_the_model<B: Backend>() {
     });
 }
 
+/// Reads a snapshot on while `meanwhile` is done after every step.
+fn read(snapshot: &mut dyn Snapshot, mut meanwhile: impl FnMut(usize)) -> Vec<(Vec<u8>, Bytes)> {
+    let mut all = Vec::new();
+    for step in 0.. {
+        let rows = snapshot.next().unwrap();
+        if rows.is_empty() {
+            break;
+        }
+        all.extend(rows.into_iter().map(|(key, value)| (key.as_bytes().to_vec(), value)));
+        meanwhile(step);
+    }
+    all
+}
+
+fn a_snapshot_is_of_the_moment_it_began_whatever_is_committed_meanwhile<B: Backend>() {
+    let place = B::new();
+    let store = Arc::new(place.open());
+    let name = |i: usize| format!("k{i:04}");
+    for chunk in (0..1_000).collect::<Vec<_>>().chunks(50) {
+        commit(&*store, chunk.iter().map(|i| put(&name(*i), value(1, 1 + i * 7 % 9_000))));
+    }
+    let before = contents(&*store);
+    let mut snapshot = store.clone().snapshot().unwrap();
+    let mut dice = 1_u64;
+    let read = read(snapshot.as_mut(), |step| {
+        for _ in 0..20 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let [at, again] = [33, 44].map(|bits| (dice >> bits) as usize % 1_100);
+            let changes = [put(&name(at), value(step as u8, (dice >> 50) as usize)), delete(&name(again))];
+            commit(&*store, changes);
+            commit(&*store, [put(&format!("new{at}"), "x"), put(&name(again), "back")]);
+        }
+    });
+    assert!(read == before, "{} records in place of {}", read.len(), before.len());
+    drop(snapshot);
+    let after = contents(&*store);
+    let mut snapshot = store.clone().snapshot().unwrap();
+    assert!(self::read(snapshot.as_mut(), |_| {}) == after, "the next one is of its own moment");
+}
+
+fn the_snapshot_of_an_empty_store_is_empty<B: Backend>() {
+    let place = B::new();
+    let store = Arc::new(place.open());
+    let mut snapshot = store.clone().snapshot().unwrap();
+    commit(&*store, [put("a", "1")]);
+    assert_eq!(snapshot.next().unwrap(), []);
+}
+
+fn what_was_noted_is_known_to_who_opens_next<B: Backend>() {
+    let place = B::new();
+    let store = place.open();
+    commit(&store, [put("a", "1")]);
+    store.mark(41).unwrap();
+    store.mark(42).unwrap();
+    drop(store);
+    assert_eq!(place.open().marked(), Some(42));
+}
+
 macro_rules! for_every_backend {
     ($($behaviour:ident),+ $(,)?) => {
         mod sled {
@@ -459,6 +518,9 @@ for_every_backend!(
     a_reader_never_sees_a_mixture_of_two_commits,
     the_size_grows_with_the_contents,
     any_history_equals_the_model,
+    a_snapshot_is_of_the_moment_it_began_whatever_is_committed_meanwhile,
+    the_snapshot_of_an_empty_store_is_empty,
+    what_was_noted_is_known_to_who_opens_next,
 );
 
 #[test]

@@ -7,12 +7,15 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::StoreError;
+use super::sled::next_step;
 
 const LOCK_FILE: &str = "LOCK";
 const DATA_FILE: &str = "db";
@@ -24,8 +27,38 @@ const BLOB_DIR: &str = "blobs";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// The kernel releases it with the descriptor, however the process ends.
-    _lock: File,
+    /// The kernel releases it with the descriptor, however the process ends. Holds the [`Note`].
+    lock: File,
+}
+
+/// What is known of a store besides its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Note {
+    /// That of the store's identity.
+    pub(super) incarnation: Uuid,
+    /// How far the writer has come, at least.
+    pub(super) position: u64,
+}
+
+const NOTE_BYTES: usize = 16 + 8 + 4;
+
+impl Note {
+    fn to_bytes(&self) -> [u8; NOTE_BYTES] {
+        let mut bytes = [0; NOTE_BYTES];
+        bytes[..16].copy_from_slice(self.incarnation.as_bytes());
+        bytes[16..24].copy_from_slice(&self.position.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..24]);
+        bytes[24..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// None of what is not a note, or a damaged one: it says nothing then.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (incarnation, rest) = bytes.split_first_chunk()?;
+        let position = u64::from_le_bytes(*rest.first_chunk()?);
+        let note = Self { incarnation: Uuid::from_bytes(*incarnation), position };
+        (note.to_bytes() == *bytes).then_some(note)
+    }
 }
 
 impl Directory {
@@ -44,15 +77,70 @@ impl Directory {
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .mode(0o600)
             .open(&lock_path)
             .map_err(failed("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(failed("lock", &lock_path)(source)),
+        Self::locked(path, lock)
+    }
+
+    /// As [`Self::take`], where there is a store.
+    pub(super) fn take_existing(path: &Path) -> Result<Self, StoreError> {
+        if !path.join(LOCK_FILE).exists() {
+            return Err(failed("find a store in", path)(io::Error::from(io::ErrorKind::NotFound)));
         }
+        Self::take(path)
+    }
+
+    fn locked(path: &Path, lock: File) -> Result<Self, StoreError> {
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed("lock", &path.join(LOCK_FILE))(source)),
+        }
+    }
+
+    /// Copies a store's files to another directory, from one in which nothing is written or created. Nobody has it
+    /// open meanwhile.
+    pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        let lock_path = from.join(LOCK_FILE);
+        let lock = File::open(&lock_path).map_err(failed("find a store in", from))?;
+        let _held = Self::locked(from, lock)?;
+        copy_files(from, to)?;
+        let blobs = from.join(BLOB_DIR);
+        if blobs.is_dir() {
+            let to = to.join(BLOB_DIR);
+            DirBuilder::new().mode(0o700).create(&to).map_err(failed("create", &to))?;
+            copy_files(&blobs, &to)?;
+        }
+        Ok(())
+    }
+
+    /// What was noted last, if it can be read.
+    pub(super) fn noted(&self) -> Result<Option<Note>, StoreError> {
+        let mut bytes = [0; NOTE_BYTES];
+        match self.lock.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(Note::read(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(failed("read", &self.path.join(LOCK_FILE))(error)),
+        }
+    }
+
+    /// Notes, without a sync: it reaches the disk after what it tells of.
+    pub(super) fn note(&self, note: &Note) -> Result<(), StoreError> {
+        let written = self.lock.write_all_at(&note.to_bytes(), 0);
+        written.map_err(|error| failed("write to", &self.path.join(LOCK_FILE))(error))
+    }
+
+    /// A store that was made has its data file.
+    pub(super) fn require_data_file(&self) -> Result<(), StoreError> {
+        let path = self.path.join(DATA_FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        let what = format!("{} is missing; {}", path.display(), next_step(&self.path));
+        Err(StoreError::Corrupt { what })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -130,6 +218,14 @@ impl Directory {
             .map(|file| file.len())
             .sum()
     }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<(), StoreError> {
+    for path in entries(from)?.into_iter().filter(|path| path.is_file()) {
+        let Some(name) = path.file_name() else { continue };
+        fs::copy(&path, to.join(name)).map_err(failed("copy", &path))?;
+    }
+    Ok(())
 }
 
 fn restrict(path: &Path, mode: u32) -> Result<(), StoreError> {

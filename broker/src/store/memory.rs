@@ -39,6 +39,7 @@ struct Image {
     /// Commits tried so far, over all epochs.
     commits: u64,
     faults: BTreeMap<u64, Fault>,
+    marked: Option<u64>,
 }
 
 impl MemoryDisk {
@@ -91,6 +92,7 @@ pub struct MemoryStore {
     disk: MemoryDisk,
     identity: Identity,
     epoch: u64,
+    marked: Option<u64>,
     poisoned: Mutex<bool>,
 }
 
@@ -104,7 +106,8 @@ impl MemoryStore {
         image.held = true;
         image.epoch += 1;
         let identity = image.identity.get_or_insert(identity).clone();
-        Ok(Self { disk: disk.clone(), identity, epoch: image.epoch, poisoned: Mutex::new(false) })
+        let (epoch, marked) = (image.epoch, image.marked);
+        Ok(Self { disk: disk.clone(), identity, epoch, marked, poisoned: Mutex::new(false) })
     }
 
     /// Crashes this store and opens its disk again.
@@ -186,6 +189,15 @@ impl Store for MemoryStore {
     fn size_bytes(&self) -> u64 {
         let image = self.disk.image();
         image.records.iter().map(|(key, value)| (key.as_bytes().len() + value.len()) as u64).sum()
+    }
+
+    fn mark(&self, position: u64) -> Result<(), StoreError> {
+        self.image()?.marked = Some(position);
+        Ok(())
+    }
+
+    fn marked(&self) -> Option<u64> {
+        self.marked
     }
 }
 

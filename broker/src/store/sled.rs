@@ -7,6 +7,8 @@
 //! * `flush` writes but does not sync, so an `fdatasync` through a second descriptor follows it;
 //! * a snapshot left half-written by a kill is taken for the newest one and makes the store unreadable
 //!   for good (spacejam/sled#1533), so such leftovers are removed before sled sees them;
+//! * a log whose end is torn or gone opens as the store of an earlier time, so what the writer last noted as durable is
+//!   kept beside it, and held against what is found (`mark`);
 //! * the background flusher stays on, for only there are segments cleaned; `flush_async` and
 //!   `watch_prefix` stay unused, for they hang and leak.
 //!
@@ -14,17 +16,21 @@
 //! `SledStore::split` says; a value is read under the same lock as its length changes.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+use std::io::Write;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
-use super::directory::Directory;
-use super::{Batch, Identity, Key, STORE_FORMAT, Store, StoreError, Visitor, codec};
+use super::directory::{Directory, Note};
+use super::snapshot::{Kept, STEP};
+use super::{Batch, Identity, Key, STORE_FORMAT, Snapshot, Store, StoreError, Visitor, codec};
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
@@ -48,9 +54,19 @@ pub struct SledOptions {
     pub identity: Identity,
 }
 
+/// What a store is opened for.
+#[derive(Debug)]
+enum Purpose {
+    /// To be a broker's. It is created, or brought to the present format, if need be.
+    Serve(SledOptions),
+    /// To be read as it is.
+    Read,
+}
+
 /// A [`Store`] in a directory of its own.
 pub struct SledStore {
     identity: Identity,
+    format: u32,
     durability: Durability,
     db: sled::Db,
     /// Second descriptor on sled's file, for syncing it.
@@ -60,6 +76,10 @@ pub struct SledStore {
     split: RwLock<HashMap<Key, u8>>,
     /// Serialises commits; true from the start of one until it has succeeded.
     poisoned: Mutex<bool>,
+    /// What the snapshot that is being read still needs. Taken after `split`.
+    kept: Mutex<Option<Kept>>,
+    /// What the writer had noted when the store was opened.
+    marked: Option<u64>,
     /// Last, so that sled has written all before the next broker may come.
     directory: Directory,
 }
@@ -67,25 +87,97 @@ pub struct SledStore {
 impl SledStore {
     /// Opens the store in `dir`, creating both if need be.
     pub fn open(dir: &Path, options: SledOptions) -> Result<Self, StoreError> {
-        let SledOptions { durability, identity } = options;
-        let directory = Directory::take(dir)?;
+        Self::open_for(Directory::take(dir)?, Purpose::Serve(options))
+    }
+
+    /// Opens the store in `dir`, where there must be one, to read it. Its format stays what it is.
+    pub fn open_to_read(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_for(Directory::take_existing(dir)?, Purpose::Read)
+    }
+
+    /// Opens a copy, in the directory `to`, of the store in `from`, in which nothing is changed by that.
+    pub fn open_copy(from: &Path, to: &Path) -> Result<Self, StoreError> {
+        Directory::copy(from, to)?;
+        Self::open_to_read(to)
+    }
+
+    fn open_for(directory: Directory, purpose: Purpose) -> Result<Self, StoreError> {
+        let dir = &directory.path().to_owned();
         directory.await_release()?;
         directory.remove_leftovers()?;
+        let noted = directory.noted()?;
+        if noted.is_some() {
+            directory.require_data_file()?;
+        }
         let db = open_sled(dir)?;
         directory.restrict_files()?;
-        let identity = match db.get([codec::META_KIND]).map_err(|e| sled_error("read", dir, e))? {
-            Some(record) => {
+        let (identity, format) = match (guarded(dir, || db.get([codec::META_KIND]))?, &purpose) {
+            (Some(record), Purpose::Serve(_)) => {
                 let (identity, format) = codec::decode_meta(&record)?;
                 if format < STORE_FORMAT {
                     adopt(&db, &directory, &identity)?;
                 }
-                identity
+                (identity, STORE_FORMAT)
             }
-            None => create(&db, &directory, identity)?,
+            (Some(record), Purpose::Read) => codec::decode_meta(&record)?,
+            (None, Purpose::Serve(options)) if noted.is_none() => {
+                (create(&db, &directory, options.identity.clone())?, STORE_FORMAT)
+            }
+            (None, Purpose::Serve(_) | Purpose::Read) if db.is_empty() => {
+                return Err(lost(dir, "all records are gone"));
+            }
+            (None, Purpose::Serve(_) | Purpose::Read) => {
+                return Err(lost(dir, "there are records but no meta record"));
+            }
         };
+        match &noted {
+            Some(note) if note.incarnation != identity.incarnation => {
+                return Err(lost(dir, "the files are not all of one store"));
+            }
+            Some(_) => {}
+            None => directory.note(&Note { incarnation: identity.incarnation, position: 0 })?,
+        }
         let data = directory.data_file()?;
         let split = RwLock::new(split_values(&db, dir)?);
-        Ok(Self { identity, durability, db, data, split, poisoned: Mutex::new(false), directory })
+        let marked = noted.map(|note| note.position);
+        let (poisoned, kept) = (Mutex::new(false), Mutex::new(None));
+        let durability = match purpose {
+            Purpose::Serve(options) => options.durability,
+            Purpose::Read => Durability::Power,
+        };
+        Ok(Self { identity, format, durability, db, data, split, poisoned, kept, marked, directory })
+    }
+
+    /// The format that its records are of, at most.
+    pub fn format(&self) -> u32 {
+        self.format
+    }
+
+    /// Closes a store that was just made: all its files are on disk when it returns.
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        self.db.flush().map_err(|e| self.error("flush", e))?;
+        let Self { db, data, directory, .. } = self;
+        drop((db, data));
+        directory.await_release()?;
+        directory.sync_created()
+    }
+
+    /// Visits every record, or what is wrong with it, and goes on; an error when the walk itself cannot go on.
+    pub fn examine(&self, mut visit: impl FnMut(&[u8], Result<Bytes, StoreError>)) -> Result<(), StoreError> {
+        let mut split = 0;
+        let mut rows = self.db.range([codec::META_KIND + 1]..[codec::CONTINUATION_KIND]);
+        let dir = self.directory.path();
+        while let Some((key, record)) = guarded(dir, || rows.next().transpose())? {
+            let found = codec::decode(&key, &record, |name| self.fetch(name));
+            split += usize::from(self.split().contains_key(&Key(Bytes::copy_from_slice(&key))));
+            visit(&key, found.map(|(value, _)| value));
+        }
+        let expected = self.split().len();
+        if split != expected {
+            let what = format!("{expected} values have further chunks, {split} have a first one");
+            return Err(StoreError::Corrupt { what });
+        }
+        Ok(())
     }
 
     /// Writing `split` cannot be cut short between two changes that belong together: only sled can panic
@@ -120,10 +212,52 @@ impl SledStore {
         physical
     }
 
+    /// The value under a key, for who holds `split`.
+    fn value(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let Some(record) = self.fetch(key.as_bytes())? else { return Ok(None) };
+        let (value, _chunks) = codec::decode(key.as_bytes(), &record, |name| self.fetch(name))?;
+        Ok(Some(value))
+    }
+
+    /// Changed in one step each time, so a panic elsewhere leaves it whole.
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next records of the snapshot that is being read.
+    fn read_on(&self) -> Result<Vec<(Key, Bytes)>, StoreError> {
+        let _unchanged = self.split();
+        let mut kept = self.kept();
+        let Some(kept) = kept.as_mut() else { return Err(StoreError::SnapshotLost) };
+        if kept.is_over() {
+            return Ok(Vec::new());
+        }
+        let from = match kept.read() {
+            Some(read) => Bound::Excluded(read.as_bytes().to_vec()),
+            None => Bound::Included(vec![codec::META_KIND + 1]),
+        };
+        let to = Bound::Excluded(vec![codec::CONTINUATION_KIND]);
+        let (mut found, mut bytes, mut is_end) = (Vec::new(), 0, true);
+        for entry in self.db.range::<Vec<u8>, _>((from, to)) {
+            let (key, record) = entry.map_err(|e| self.error("read", e))?;
+            let (value, _chunks) = codec::decode(&key, &record, |name| self.fetch(name))?;
+            bytes += value.len();
+            found.push((Key(Bytes::copy_from_slice(&key)), value));
+            if found.len() == STEP.0 || bytes > STEP.1 {
+                is_end = false;
+                break;
+            }
+        }
+        kept.settle(found, is_end)
+    }
+
     /// Applies and syncs. Whether an error left the batch on disk is unknown.
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let physical = self.physical(batch);
         let mut split = self.split.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = self.kept().as_mut() {
+            kept.keep(batch, |key| self.value(key))?;
+        }
         self.db.apply_batch(physical).map_err(|e| self.error("write to", e))?;
         for (key, value) in batch.writes() {
             match u8::try_from(codec::chunks_of(value.as_ref())) {
@@ -155,8 +289,9 @@ impl Store for SledStore {
 
     fn load(&self, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         let mut split = 0;
-        for entry in self.db.range([codec::META_KIND + 1]..[codec::CONTINUATION_KIND]) {
-            let (key, record) = entry.map_err(|e| self.error("read", e))?;
+        let mut rows = self.db.range([codec::META_KIND + 1]..[codec::CONTINUATION_KIND]);
+        let dir = self.directory.path();
+        while let Some((key, record)) = guarded(dir, || rows.next().transpose())? {
             let (value, chunks) = codec::decode(&key, &record, |name| self.fetch(name))?;
             split += usize::from(chunks > 1);
             visit(&key, value)?;
@@ -174,9 +309,7 @@ impl Store for SledStore {
 
     fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let _unchanged = self.split();
-        let Some(record) = self.fetch(key.as_bytes())? else { return Ok(None) };
-        let (value, _chunks) = codec::decode(key.as_bytes(), &record, |name| self.fetch(name))?;
-        Ok(Some(value))
+        self.value(key)
     }
 
     fn cost(&self, batch: &Batch) -> usize {
@@ -200,6 +333,51 @@ impl Store for SledStore {
     fn size_bytes(&self) -> u64 {
         self.directory.size_bytes()
     }
+
+    fn snapshot(self: Arc<Self>) -> Result<Box<dyn Snapshot>, StoreError> {
+        // Held, no commit is under way: what is there is durable.
+        let poisoned = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
+        if *poisoned {
+            return Err(StoreError::Poisoned);
+        }
+        let mut kept = self.kept();
+        if kept.is_some() {
+            return Err(StoreError::SnapshotBusy);
+        }
+        *kept = Some(Kept::default());
+        drop((kept, poisoned));
+        Ok(Box::new(Walk(self)))
+    }
+
+    fn mark(&self, position: u64) -> Result<(), StoreError> {
+        match self.durability {
+            Durability::Power => {
+                self.directory.note(&Note { incarnation: self.identity.incarnation, position })
+            }
+            // What is not on the disk yet may be lost with the power, and is not to be missed then.
+            Durability::Process => Ok(()),
+        }
+    }
+
+    fn marked(&self) -> Option<u64> {
+        self.marked
+    }
+}
+
+/// The snapshot of a store; while it lives, commits keep what it needs.
+#[derive(Debug)]
+struct Walk(Arc<SledStore>);
+
+impl Snapshot for Walk {
+    fn next(&mut self) -> Result<Vec<(Key, Bytes)>, StoreError> {
+        self.0.read_on()
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        *self.0.kept() = None;
+    }
 }
 
 /// Not derived: sled's own `Debug` prints every record.
@@ -219,11 +397,51 @@ fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
     guarded(dir, || config.open())
 }
 
+thread_local! {
+    /// What to do about it if this thread panics: set while sled looks at files that may be damaged.
+    static STEP_AFTER_PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+struct InSled;
+
+impl InSled {
+    fn enter(dir: &Path) -> Self {
+        STEP_AFTER_PANIC.set(Some(next_step(dir)));
+        Self
+    }
+}
+
+impl Drop for InSled {
+    fn drop(&mut self) {
+        STEP_AFTER_PANIC.set(None);
+    }
+}
+
+/// A panic of sled over damage is told like the error that it is: where panics abort, nobody else can tell it.
+fn tell_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match STEP_AFTER_PANIC.take() {
+            None => usual(info),
+            Some(step) if cfg!(panic = "abort") => {
+                let why = panic_message(info.payload());
+                // If it cannot be written there is nobody to tell.
+                let _ =
+                    writeln!(std::io::stderr(), "error: the store is damaged: sled panicked: {why}; {step}");
+            }
+            Some(_) => {}
+        }));
+    });
+}
+
 /// sled asserts over some damage instead of returning an error. Where panics unwind, that becomes an
 /// error; where they abort, as in release builds, the process ends with the panic's message on stderr and
 /// the kernel frees the lock. Either way nothing of ours has been written, and the next start meets the
 /// same files.
 fn guarded<T>(dir: &Path, open: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    tell_panics();
+    let _in_sled = InSled::enter(dir);
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(opened) => opened.map_err(|e| sled_error("open", dir, e)),
         Err(panic) => {
@@ -259,8 +477,8 @@ fn adopt(db: &sled::Db, directory: &Directory, identity: &Identity) -> Result<()
 /// Reads off the continuation keys how many chunks each split value has.
 fn split_values(db: &sled::Db, dir: &Path) -> Result<HashMap<Key, u8>, StoreError> {
     let mut split = HashMap::new();
-    for name in db.scan_prefix([codec::CONTINUATION_KIND]).keys() {
-        let name = name.map_err(|e| sled_error("read", dir, e))?;
+    let mut names = db.scan_prefix([codec::CONTINUATION_KIND]).keys();
+    while let Some(name) = guarded(dir, || names.next().transpose())? {
         let Some((key, index)) = codec::parse_continuation(&name) else {
             let what = format!("record of {} continues nothing; {}", codec::name_of(&name), next_step(dir));
             return Err(StoreError::Corrupt { what });
@@ -283,8 +501,18 @@ fn sled_error(action: &'static str, dir: &Path, error: sled::Error) -> StoreErro
     StoreError::Corrupt { what: format!("{what}; {}", next_step(dir)) }
 }
 
-fn next_step(dir: &Path) -> String {
-    format!("move {} aside and restore a copy, or start anew without it", dir.display())
+/// The files are there, and what was in them is not.
+fn lost(dir: &Path, what: &str) -> StoreError {
+    let dir_shown = dir.display();
+    let what = format!("in {dir_shown} {what}; {}", next_step(dir));
+    StoreError::Corrupt { what }
+}
+
+pub(super) fn next_step(dir: &Path) -> String {
+    format!(
+        "move {} aside and restore a backup (`meshctl restore FILE`), or start anew without it",
+        dir.display()
+    )
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
@@ -502,8 +730,10 @@ mod tests {
         fs::write(dir(&place).join("db"), vec![0x77; 1 << 20]).unwrap();
         let error = place.open_as(identity(1)).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-        let step =
-            format!("move {} aside and restore a copy, or start anew without it", dir(&place).display());
+        let step = format!(
+            "move {} aside and restore a backup (`meshctl restore FILE`), or start anew without it",
+            dir(&place).display()
+        );
         assert!(error.to_string().ends_with(&step), "{error}");
     }
 
@@ -514,7 +744,7 @@ mod tests {
         assert_eq!(
             error,
             "the store is damaged: sled panicked: assertion of sled; \
-             move /d aside and restore a copy, or start anew without it"
+             move /d aside and restore a backup (`meshctl restore FILE`), or start anew without it"
         );
     }
 

@@ -51,6 +51,14 @@ pub fn recover(store: &dyn Store, ring: usize) -> Result<Recovered, StoreError> 
     }
     let head = logs.last().map_or(old.revision, |log| log.revision);
     state.advance(head);
+    if let Some(marked) = store.marked().filter(|marked| head.0 < *marked) {
+        let what = format!(
+            "it ends with revision {}, and revision {marked} was committed: its newest records are gone; restore a \
+             backup (`meshctl restore FILE`), or empty its file LOCK to go on without them",
+            head.0
+        );
+        return Err(StoreError::Corrupt { what });
+    }
     let history = consecutive(&logs);
     let mut idempotency = Idempotency::default();
     for log in history {
@@ -68,7 +76,7 @@ pub fn recover(store: &dyn Store, ring: usize) -> Result<Recovered, StoreError> 
 }
 
 /// The newest run without a gap: what lies before a gap is left over from a trim that was cut short.
-fn consecutive(logs: &[Arc<LogRecord>]) -> &[Arc<LogRecord>] {
+pub(crate) fn consecutive(logs: &[Arc<LogRecord>]) -> &[Arc<LogRecord>] {
     let gap = logs.windows(2).rposition(|pair| pair[0].revision.next() != pair[1].revision);
     &logs[gap.map_or(0, |at| at + 1)..]
 }

@@ -2,6 +2,7 @@
 //! inputs, ends its turn and puts the clock forward.
 
 mod commits;
+mod damage;
 mod fairness;
 mod formats;
 mod history;
@@ -229,6 +230,18 @@ fn key(text: &str) -> EntryKey {
 
 fn target(text: &str) -> Target {
     Target::parse("path", text).unwrap()
+}
+
+fn joining(session: SessionId, who: &str) -> Request {
+    Request::internal(Command::Join(Join {
+        scope: scope(),
+        name: Some(name(who)),
+        resume_key: Some(ResumeKey::parse(who).unwrap()),
+        info: PeerInfo::default(),
+        ttl: Millis::minutes(10),
+        session,
+        name_seed: 0,
+    }))
 }
 
 fn by(caller: SessionId, command: Command) -> Request {

@@ -12,7 +12,7 @@ use crate::identity;
 /// Delete something that is remembered
 ///
 /// What another peer wrote last is deleted only if you have recalled it as it is; else it is shown, and the exit code
-/// is 4. `meshctl restore` brings it back.
+/// is 4. `meshctl revert` brings it back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   meshctl forget decisions/auth

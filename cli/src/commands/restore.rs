@@ -1,62 +1,57 @@
-//! `meshctl restore`: writes an earlier version of an entry again.
+//! `meshctl restore`: a backup in the place of the store.
 
-use mesh_client::display::printable_line;
-use mesh_client::proto::RestoreRequest;
+use std::path::PathBuf;
+
+use mesh_broker::maintenance::{self, Former};
 use serde::Serialize;
 
-use super::remember::precondition;
+use super::backup::{failure, place};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::identity;
-use crate::json;
+use crate::output;
 
-/// Bring back an earlier version of something that is remembered
+/// Bring back everything that is in a backup
 ///
-/// Value, paths and labels are written again, as a new version; also of what was forgotten.
-/// `meshctl recall KEY --history` lists the versions that are kept.
+/// Only while no broker runs (`meshctl stop`). The backup is read wholly before anything is changed. What was written
+/// after it is not in it, so what the mesh keeps is a history of its own from here on: agents join again by
+/// themselves, and whoever follows events is told to start anew.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  meshctl restore decisions/auth 3")]
+#[command(after_help = "Examples:
+  meshctl stop && meshctl restore mesh.backup
+  meshctl restore --force mesh.backup     # the store that is there is kept aside")]
 pub(crate) struct Args {
-    /// The key
-    key: String,
+    /// The backup
+    file: PathBuf,
 
-    /// The version to bring back
-    version: u64,
-
-    /// Only if the entry is still at this version
-    #[arg(long, value_name = "VERSION", conflicts_with = "overwrite")]
-    if_version: Option<u64>,
-
-    /// Whatever is there, read or not
+    /// Move a store that is there aside
     #[arg(long)]
-    overwrite: bool,
-
-    /// Of what is remembered for all projects
-    #[arg(long)]
-    global: bool,
+    force: bool,
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Answer {
+    records: u64,
     revision: u64,
-    entry: json::Entry<'a>,
+    incarnation: String,
+    former: Option<String>,
 }
 
-pub(crate) async fn run(ctx: &Context, args: Args) -> Result<(), CliError> {
-    let request = RestoreRequest {
-        scope: if args.global { "global".to_owned() } else { String::new() },
-        key: args.key,
-        version: args.version,
-        precondition: precondition(args.if_version, args.overwrite),
-        request_id: String::new(),
-    };
-    let answer = identity::act(ctx).await?.restore(request).await?;
-    let entry = answer.entry.unwrap_or_default();
-    if ctx.out.is_json() {
-        let revision = answer.header.map_or(0, |header| header.revision);
-        return ctx.out.json(&Answer { revision, entry: json::Entry::from(&entry).without_value() });
+pub(crate) fn run(ctx: &Context, args: &Args) -> Result<(), CliError> {
+    let home = ctx.mesh().home()?;
+    home.create().map_err(CliError::failure)?;
+    let former = if args.force { Former::MoveAside } else { Former::Refuse };
+    let restored = maintenance::restore(&place(ctx)?, &args.file, former).map_err(|error| failure(&error))?;
+    let (records, revision) = (restored.summary.records, restored.summary.revision);
+    let former = restored.former.map(|path| path.display().to_string());
+    for contradiction in restored.contradictions {
+        output::note(format_args!("warning: {contradiction}"));
     }
-    let key = printable_line(&entry.key);
-    ctx.out.text(&format!("restored v{} of {key}, as v{}\n", args.version, entry.version))
+    if ctx.out.is_json() {
+        let incarnation = restored.incarnation.to_string();
+        return ctx.out.json(&Answer { records, revision, incarnation, former });
+    }
+    if let Some(former) = former {
+        output::note(format_args!("hint: the former store is in {former}; remove it when nothing is missed"));
+    }
+    ctx.out.text(&format!("restored {records} records, up to revision {revision}\n"))
 }

@@ -23,7 +23,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(15);
 /// if none runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  meshctl stop && cp -r ~/.mesh/store backup")]
+  meshctl stop && meshctl fsck")]
 pub(crate) struct Args {}
 
 #[derive(Serialize)]

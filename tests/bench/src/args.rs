@@ -67,6 +67,12 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 16, value_name = "NUMBER")]
         workers: u64,
     },
+    /// What a working set takes on disk and in memory that is written over and over
+    Growth {
+        /// How many writes
+        #[arg(long, default_value_t = 1_000_000, value_name = "NUMBER")]
+        writes: u64,
+    },
     /// What a hook of an agent takes, beside the start of programs that do nothing
     Hooks {
         /// How often each is run in each round

@@ -16,6 +16,7 @@ mod figures;
 mod fleet;
 mod flood;
 mod footprint;
+mod growth;
 mod hooks;
 mod load;
 mod mesh;
@@ -48,6 +49,7 @@ fn run(args: &Args) -> Result<()> {
     match &args.command {
         Some(Command::Echo { socket }) => runtime.block_on(echo::serve(socket)),
         Some(Command::Footprint { seconds }) => footprint::measure(args, *seconds),
+        Some(Command::Growth { writes }) => runtime.block_on(growth::run(args, *writes)),
         Some(Command::Fleet(plan)) => fleet::run(args, plan),
         Some(Command::Agent { orders }) => fleet::agent(orders),
         Some(Command::Hooks { times }) => runtime.block_on(hooks::run(args, *times)),

@@ -102,7 +102,7 @@ async fn earlier_versions_are_listed_and_brought_back() {
         history["versions"].as_array().unwrap().iter().map(|version| &version["value"]).collect();
     assert_eq!(values, ["three", "two", "one"]);
     assert_eq!(history["deleted"], true);
-    object(&mesh, &["restore", "k", "2"]);
+    object(&mesh, &["revert", "k", "2"]);
     let entry = &object(&mesh, &["recall", "k"])["entry"];
     assert_eq!((&entry["value"], &entry["tags"]), (&json!("two"), &json!(["two"])));
     object(&mesh, &["remember", "k", "four"]);

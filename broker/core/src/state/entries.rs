@@ -45,6 +45,9 @@ struct Shelf {
     by_path: TargetIndex<BTreeSet<EntryKey>>,
 }
 
+/// A key of a scope with its entry and its former versions.
+pub(super) type Kept<'a> = (&'a ScopeId, &'a EntryKey, Option<&'a Arc<EntryRecord>>, &'a [Arc<PastRecord>]);
+
 /// Which entries to list: all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryFilter {
@@ -76,6 +79,17 @@ impl Entries {
     pub(super) fn check_room(&self, scope: &ScopeId, more: usize) -> Result<(), Rejection> {
         let here = self.by_scope.get(scope).map_or(0, |shelf| shelf.present.len());
         room(here + more, self.count + more)
+    }
+
+    /// Every key with its entry, if it has one, and its former versions, oldest first.
+    pub(super) fn with_versions(&self) -> impl Iterator<Item = Kept<'_>> {
+        self.by_scope.iter().flat_map(|(scope, shelf)| {
+            let keys: BTreeSet<&EntryKey> = shelf.present.keys().chain(shelf.past.keys()).collect();
+            keys.into_iter().map(move |key| {
+                let past = shelf.past.get(key).map(Vec::as_slice).unwrap_or_default();
+                (scope, key, shelf.present.get(key), past)
+            })
+        })
     }
 
     /// An entry by its key.

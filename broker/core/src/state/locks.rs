@@ -212,7 +212,7 @@ impl Locks {
 }
 
 /// True when two peers may not hold such locks on overlapping targets.
-fn clash(left: LockMode, right: LockMode) -> bool {
+pub(super) fn clash(left: LockMode, right: LockMode) -> bool {
     left == LockMode::Exclusive || right == LockMode::Exclusive
 }
 

@@ -64,6 +64,24 @@ impl Messages {
         self.by_revision.values()
     }
 
+    /// Revision of the newest message.
+    pub(super) fn newest(&self) -> Revision {
+        self.by_revision.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
+    }
+
+    /// Messages that are not found where they are filed, as when two have one slot, id or revision.
+    pub(super) fn misfiled(&self) -> impl Iterator<Item = String> {
+        let slots = self.by_slot.iter().filter_map(|(slot, revision)| {
+            let found = self.by_revision.get(revision).is_some_and(|message| message.slot == *slot);
+            (!found).then(|| format!("the message in slot {slot} shares its place with another"))
+        });
+        slots.chain(self.by_revision.values().filter_map(|message| {
+            let found = self.by_id.get(&message.id) == Some(&message.revision);
+            (!found)
+                .then(|| format!("the message of revision {} shares its id with another", message.revision.0))
+        }))
+    }
+
     /// A message by its id.
     #[must_use]
     pub fn by_id(&self, id: MessageId) -> Option<&Arc<MessageRecord>> {

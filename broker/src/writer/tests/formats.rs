@@ -39,14 +39,14 @@ fn records(golden: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// A broker's writer on the store in a directory, and the format in which it found the store and left it.
-fn start(dir: &Path) -> (Started, u32) {
+pub(super) fn start(dir: &Path) -> (Started, u32) {
     let identity = Identity { incarnation: Uuid::from_u128(9), secret: Secret::new([9; 32]), created_ms: 0 };
     let store = SledStore::open(dir, SledOptions { durability: Default::default(), identity }).unwrap();
     let format = store.stored_format();
     (writer::start(WriterConfig::default(), Arc::new(store)).unwrap(), format)
 }
 
-fn stop(started: Started) {
+pub(super) fn stop(started: Started) {
     let Started { handle, view, events, leases, clock: _, thread, commits: _ } = started;
     handle.stop();
     thread.join().unwrap().unwrap();

@@ -36,10 +36,7 @@ pub(super) async fn run(ctx: &Context, scope: String, key: String) -> Result<(),
     ctx.out.text(&table(ctx.out.paint(), &["VERSION", "WRITER", "AGE", "VALUE"], &rows))?;
     if let (true, Some(last)) = (answer.deleted, answer.versions.first()) {
         let key = printable_line(&key);
-        output::note(format_args!(
-            "it is forgotten; `meshctl restore {key} {}` brings it back",
-            last.version
-        ));
+        output::note(format_args!("it is forgotten; `meshctl revert {key} {}` brings it back", last.version));
     }
     Ok(())
 }

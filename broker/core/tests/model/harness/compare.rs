@@ -35,6 +35,7 @@ impl Harness {
         self.compare_topics();
         self.compare_touches();
         self.compare_about();
+        assert_eq!(self.state.check(), Vec::<String>::new());
         let now = Timestamp(self.now);
         for (due, at) in self.naive.deadlines() {
             assert_eq!(self.state.remaining(&due, now), Some(at.since(now)), "{due:?}");
