@@ -83,6 +83,7 @@ impl SledStore {
             }
             None => create(&db, &directory, identity)?,
         };
+        directory.sync_names()?;
         let data = directory.data_file()?;
         let split = RwLock::new(split_values(&db, dir)?);
         Ok(Self { identity, durability, db, data, split, poisoned: Mutex::new(false), directory })
@@ -233,7 +234,7 @@ fn guarded<T>(dir: &Path, open: impl FnOnce() -> sled::Result<T>) -> Result<T, S
     }
 }
 
-/// Gives a new store its identity, durable before anything else is written.
+/// Gives a new store its identity, before anything else is written.
 fn create(db: &sled::Db, directory: &Directory, identity: Identity) -> Result<Identity, StoreError> {
     let dir = directory.path();
     if !db.is_empty() {
@@ -243,7 +244,6 @@ fn create(db: &sled::Db, directory: &Directory, identity: Identity) -> Result<Id
     let (key, record) = codec::encode_meta(&identity);
     db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
     db.flush().map_err(|e| sled_error("flush", dir, e))?;
-    directory.sync_created()?;
     Ok(identity)
 }
 
@@ -253,7 +253,7 @@ fn adopt(db: &sled::Db, directory: &Directory, identity: &Identity) -> Result<()
     let (key, record) = codec::encode_meta(identity);
     db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
     db.flush().map_err(|e| sled_error("flush", dir, e))?;
-    directory.sync_created()
+    Ok(())
 }
 
 /// Reads off the continuation keys how many chunks each split value has.
