@@ -17,12 +17,12 @@ impl Dice {
     #[must_use]
     pub fn part(&self, number: u64) -> Self {
         let mut part = Self(self.0 ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        part.next();
+        part.number();
         part
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,7 +32,7 @@ impl Dice {
 
     /// A number of a range, which is not empty.
     pub fn among(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
+        range.start + self.number() % (range.end - range.start)
     }
 
     /// Whether something happens that happens this often in a hundred times.
@@ -42,7 +42,7 @@ impl Dice {
 
     /// One of several.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        let index = usize::try_from(self.next()).unwrap_or(usize::MAX) % of.len();
+        let index = usize::try_from(self.number()).unwrap_or(usize::MAX) % of.len();
         &of[index]
     }
 }

@@ -25,7 +25,7 @@ pub async fn run(home: &Path, name: &str, seed: u64) -> Result<()> {
         let target = *dice.pick(&["src/", "src/a.rs", "docs/", "task.md"]);
         let request = AcquireLocksRequest { wait: mesh_tests::seconds(1), ..lock(&[target]) };
         if let Acquired::Granted(locks) = session.acquire(request).await? {
-            session.put(overwrite("victim", &dice.next().to_string())).await?;
+            session.put(overwrite("victim", &dice.number().to_string())).await?;
             pause(Duration::from_millis(dice.among(0..200))).await;
             session.release(locks.into_iter().map(|lock| lock.path).collect()).await?;
         }
@@ -48,7 +48,7 @@ impl Victims {
     pub(crate) fn start(&self, mesh: &Mesh, number: u64, dice: &mut Dice) -> Result<Child> {
         let mut command = Command::new(&self.program);
         command.arg("victim").arg(mesh.path()).arg(format!("victim-{}", number % 3));
-        command.arg(dice.next().to_string());
+        command.arg(dice.number().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
     }

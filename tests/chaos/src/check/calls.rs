@@ -81,10 +81,8 @@ fn shows(batch: &EventBatch, op: &Op) -> bool {
 fn had_been_granted(batch: &EventBatch, op: &Op) -> bool {
     let What::Acquire(paths) = &op.what else { return false };
     let events = batch.events.iter().filter_map(|event| event.event.as_ref());
-    let granted = events.filter_map(|event| match event {
-        Event::FileLocked(locked) => Some(&locked.locks),
-        _ => None,
-    });
+    let granted = events
+        .filter_map(|event| if let Event::FileLocked(locked) = event { Some(&locked.locks) } else { None });
     granted.flatten().any(|lock| lock.holder == op.peer && paths.contains(&lock.path))
 }
 

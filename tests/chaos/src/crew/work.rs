@@ -258,7 +258,7 @@ impl Worker {
 
     async fn send(&mut self) {
         let to = self.dice.pick(&self.colleagues).clone();
-        let body = format!("{} of {}", self.dice.next(), self.name);
+        let body = format!("{} of {}", self.dice.number(), self.name);
         let request = SendRequest { request_id: request_id(), ..message(&to, &body) };
         let id = request.request_id.clone();
         let tries = self.some_tries();
