@@ -10,12 +10,14 @@ use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -148,13 +150,18 @@ async fn start(home: &Home, command: &[OsString]) -> Result<UnixStream, ClientEr
     let start_of_tail = log.seek(SeekFrom::End(0)).unwrap_or(0);
     let started = match spawn(home, command, log) {
         Ok(child) => ready(child).await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     // Even if ours failed: somebody may have started one by hand meanwhile, and ours made way for it.
     match (started, connect_unix(&home.socket_path()).await) {
         (_, Ok(stream)) => Ok(stream),
         (Ok(()), Err(error)) => Err(start_error(home, &format!("it is ready, but: {error}"))),
-        (Err(error), Err(_)) => Err(ClientError::Start {
+        (Err(NotReady::Stopped(status)), Err(_)) => {
+            let endpoint = home.socket_path();
+            let cause = format!("one was started, and somebody stopped it before it was ready ({status})");
+            Err(ClientError::unreachable(format_args!("unix://{}", endpoint.display()), cause))
+        }
+        (Err(NotReady::Failed(error)), Err(_)) => Err(ClientError::Start {
             cause: error.to_string(),
             log: home.log_path().display().to_string(),
             log_tail: tail(&home.log_path(), start_of_tail).unwrap_or_default(),
@@ -183,10 +190,31 @@ fn spawn(home: &Home, command: &[OsString], log: File) -> io::Result<Child> {
         })
 }
 
+/// Why a broker that was started is not ready.
+#[derive(Debug)]
+enum NotReady {
+    /// Somebody stopped it: nothing is wrong with it, and the next one may come to it.
+    Stopped(ExitStatus),
+    /// It could not, and another could not either.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotReady {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Whether a program ended because it was told to, by a signal that is for that.
+fn was_stopped(status: ExitStatus) -> bool {
+    let asked = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+    status.success() || status.signal().is_some_and(|signal| asked.contains(&signal))
+}
+
 /// Waits for the line `ready`. A broker that takes longer is left alone: it may be recovering a large store.
-async fn ready(mut child: Child) -> io::Result<()> {
+async fn ready(mut child: Child) -> Result<(), NotReady> {
     let Some(stdout) = child.stdout.take() else {
-        return Err(io::Error::other("its output is not connected"));
+        return Err(io::Error::other("its output is not connected").into());
     };
     let wait = async {
         let mut lines = BufReader::new(stdout.take(MAX_GREETING)).lines();
@@ -196,7 +224,10 @@ async fn ready(mut child: Child) -> io::Result<()> {
             }
         }
         let status = child.wait().await?;
-        Err(io::Error::other(format!("it ended before it was ready ({status})")))
+        if was_stopped(status) {
+            return Err(NotReady::Stopped(status));
+        }
+        Err(io::Error::other(format!("it ended before it was ready ({status})")).into())
     };
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it was not ready within 15 s; try again");
     timeout(READY_WITHIN, wait).await.map_err(late)?

@@ -37,7 +37,9 @@ pub fn meshctl() -> PathBuf {
     }
     let this = std::env::current_exe().expect("path of the test binary");
     let profile = this.ancestors().nth(2).expect("test binaries lie in target/PROFILE/deps");
-    let found = [profile.join("meshctl"), profile.join("../meshctl")].into_iter().find(|path| path.exists());
+    let beside = this.with_file_name("meshctl");
+    let found = [beside, profile.join("meshctl"), profile.join("../meshctl")];
+    let found = found.into_iter().find(|path| path.exists());
     found
         .unwrap_or_else(|| panic!("no meshctl in {}; run `cargo build --workspace` first", profile.display()))
 }

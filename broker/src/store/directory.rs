@@ -7,11 +7,12 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use uuid::Uuid;
 
 use super::StoreError;
@@ -192,17 +193,22 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes a new store's files and their names durable; sled leaves both to chance.
-    pub(super) fn sync_created(&self) -> Result<(), StoreError> {
+    /// Makes the store's files and their names durable: sled and whoever made the home leave both to chance. At every
+    /// open, since an earlier start may have ended before this.
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
         let mut paths = entries(&self.path)?;
         paths.push(self.path.clone());
-        paths.extend(self.path.parent().filter(|parent| parent.is_dir()).map(Path::to_owned));
         for path in paths {
-            File::open(&path).and_then(|file| file.sync_all()).map_err(|source| StoreError::Io {
-                action: "sync",
-                path,
-                source,
-            })?;
+            sync(&path).map_err(failed("sync", &path))?;
+        }
+        // A name is in the directory above. What belongs to another user was not made for the store, but may hold it.
+        for above in self.path.ancestors().skip(1).filter(|path| path.is_dir()) {
+            let ours = fs::metadata(above).map_err(failed("look at", above))?.uid() == geteuid().as_raw();
+            match sync(above) {
+                Err(error) if ours => return Err(failed("sync", above)(error)),
+                Ok(()) if ours => {}
+                Ok(()) | Err(_) => break,
+            }
         }
         Ok(())
     }
@@ -226,6 +232,10 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), StoreError> {
         fs::copy(&path, to.join(name)).map_err(failed("copy", &path))?;
     }
     Ok(())
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn restrict(path: &Path, mode: u32) -> Result<(), StoreError> {

@@ -137,6 +137,7 @@ impl SledStore {
             Some(_) => {}
             None => directory.note(&Note { incarnation: identity.incarnation, position: 0 })?,
         }
+        directory.sync_names()?;
         let data = directory.data_file()?;
         let split = RwLock::new(split_values(&db, dir)?);
         let marked = noted.map(|note| note.position);
@@ -159,7 +160,7 @@ impl SledStore {
         let Self { db, data, directory, .. } = self;
         drop((db, data));
         directory.await_release()?;
-        directory.sync_created()
+        directory.sync_names()
     }
 
     /// Visits every record, or what is wrong with it, and goes on; an error when the walk itself cannot go on.
@@ -451,7 +452,7 @@ fn guarded<T>(dir: &Path, open: impl FnOnce() -> sled::Result<T>) -> Result<T, S
     }
 }
 
-/// Gives a new store its identity, durable before anything else is written.
+/// Gives a new store its identity, before anything else is written.
 fn create(db: &sled::Db, directory: &Directory, identity: Identity) -> Result<Identity, StoreError> {
     let dir = directory.path();
     if !db.is_empty() {
@@ -461,7 +462,6 @@ fn create(db: &sled::Db, directory: &Directory, identity: Identity) -> Result<Id
     let (key, record) = codec::encode_meta(&identity);
     db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
     db.flush().map_err(|e| sled_error("flush", dir, e))?;
-    directory.sync_created()?;
     Ok(identity)
 }
 
@@ -471,7 +471,7 @@ fn adopt(db: &sled::Db, directory: &Directory, identity: &Identity) -> Result<()
     let (key, record) = codec::encode_meta(identity);
     db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
     db.flush().map_err(|e| sled_error("flush", dir, e))?;
-    directory.sync_created()
+    Ok(())
 }
 
 /// Reads off the continuation keys how many chunks each split value has.

@@ -17,8 +17,12 @@ use crate::workspace::{self, Workspace};
 const MANIFESTS: [&str; 3] = ["package.json", "package-lock.json", "requirements.txt"];
 
 /// What must be on the machine: the program, a call that succeeds if it is usable, and its Debian package.
-const SYSTEM: [(&str, &[&str], &str); 2] =
-    [("git", &["--version"], "git"), ("python3", &["-c", "import ensurepip, venv"], "python3-venv")];
+const SYSTEM: [(&str, &[&str], &str); 3] = [
+    ("git", &["--version"], "git"),
+    ("python3", &["-c", "import ensurepip, venv"], "python3-venv"),
+    // For the tests of power loss, which only Linux runs.
+    ("strace", &["-V"], "strace"),
+];
 
 /// npm's programs, by the name in `bin/`. They need the pinned Node, whatever the machine has.
 const NODE_PROGRAMS: [&str; 2] = ["buf", "mcp-inspector"];
@@ -58,6 +62,7 @@ pub(crate) fn component(name: &str) -> Result<()> {
 fn system_packages(ws: &Workspace) -> Result<()> {
     let missing: Vec<&str> = SYSTEM
         .iter()
+        .filter(|(program, ..)| cfg!(target_os = "linux") || *program != "strace")
         .filter(|(program, probe, _)| !workspace::succeeds(program, *probe))
         .map(|(_, _, package)| *package)
         .collect();
