@@ -93,6 +93,7 @@ impl Peers {
             return Ok((former.name.clone(), Some(former)));
         }
         if let Some(name) = &join.name {
+            name.check_claim()?;
             let former = self.get(&join.scope, name);
             if former.is_some_and(|peer| peer.session.is_some()) {
                 return Err(Rejection::PeerNameTaken { name: name.clone() });
