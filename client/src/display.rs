@@ -26,7 +26,9 @@ fn replaced(text: &str, bad: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 16);
     let mut before = '\n';
     for c in text.chars() {
-        let is_fault = bad(c) || !joins(std::mem::replace(&mut before, c), c);
+        let is_fault = bad(c) || !joins(before, c);
+        // What is replaced leaves nothing to join.
+        before = if is_fault { '\n' } else { c };
         match u32::from(c) {
             _ if !is_fault => out.push(c),
             // Unicode has a picture for each C0 control (␛ for escape) and for delete.
@@ -105,6 +107,7 @@ mod tests {
             ("\u{fe0f}", "\\u{fe0f}"),
             ("❤\u{fe0f}\u{fe0e}\u{fe0f}", "❤\u{fe0f}\\u{fe0e}\\u{fe0f}"),
             ("❤\u{200d}\u{200d}", "❤\u{200d}\\u{200d}"),
+            ("é\u{fe0f}\u{fe0f}\u{200d}", "é\u{fe0f}\\u{fe0f}\\u{200d}"),
         ] {
             assert_eq!(printable_line(text), shown);
         }

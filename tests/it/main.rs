@@ -17,6 +17,7 @@ mod demo;
 mod durable;
 mod exclusion;
 mod hooks;
+mod hostile;
 mod late_never_early;
 mod mcp;
 mod no_ghosts;
