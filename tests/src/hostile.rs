@@ -102,17 +102,16 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         service.methods().find(|known| known.name() == method)
     });
     let Some(method) = method else { return closed(Vec::new(), &Status::unimplemented(TEXT)) };
-    let refused = method.name() == "Join" || method.name() == "Heartbeat";
-    match shared.lie {
-        Lie::Refuse(reason) if !refused => closed(Vec::new(), &refusal(reason)),
-        lie => {
-            let variant = if let Lie::Answer(variant) = lie { variant } else { 0 };
-            let message = Liar { variant }.message(&method.output(), 0);
-            // A stream that ends well would be taken up again for ever.
-            let end = if method.is_server_streaming() { refusal(REVISION_COMPACTED) } else { Status::ok("") };
-            closed(frame(&message), &end)
-        }
-    }
+    let begins = matches!(method.name(), "Join" | "Heartbeat");
+    let variant = match shared.lie {
+        Lie::Refuse(reason) if !begins => return closed(Vec::new(), &refusal(reason)),
+        Lie::Refuse(_) => 0,
+        Lie::Answer(variant) => variant,
+    };
+    let message = Liar { variant }.message(&method.output(), 0);
+    // A stream that ends well would be taken up again for ever.
+    let end = if method.is_server_streaming() { refusal(REVISION_COMPACTED) } else { Status::ok("") };
+    closed(frame(&message), &end)
 }
 
 const REVISION_COMPACTED: i32 = mesh_proto::v1::ErrorReason::RevisionCompacted as i32;
@@ -187,10 +186,8 @@ impl Liar {
             return self.value(field.name(), &kind, depth);
         }
         // One of each kind of event.
-        let ways = match &kind {
-            Kind::Message(of) => of.oneofs().map(|oneof| oneof.fields().len()).max().unwrap_or(2),
-            _ => 2,
-        };
+        let ways =
+            kind.as_message().and_then(|of| of.oneofs().map(|oneof| oneof.fields().len()).max()).unwrap_or(2);
         let item = |way| Self { variant: self.variant + way }.value(field.name(), &kind, depth);
         Value::List((0..ways).map(item).collect())
     }
@@ -202,7 +199,7 @@ impl Liar {
             Kind::String if name.ends_with("token") => Value::String("a".repeat(64)),
             Kind::String => Value::String(TEXT.to_owned()),
             Kind::Bytes => Value::Bytes(TEXT.as_bytes().into()),
-            Kind::Bool => Value::Bool(self.variant % 2 == 0),
+            Kind::Bool => Value::Bool(self.variant.is_multiple_of(2)),
             Kind::Message(of) => Value::Message(self.message(of, depth + 1)),
             Kind::Enum(of) => {
                 let values: Vec<_> = of.values().map(|value| value.number()).collect();

@@ -43,7 +43,7 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fn run(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
-    let enumerated = choices.byte() % 2 == 0;
+    let enumerated = choices.byte().is_multiple_of(2);
     let (one, two) = if enumerated {
         (small(&mut choices), small(&mut choices))
     } else {

@@ -208,6 +208,8 @@ impl Broker {
     pub(super) fn restart(self) -> (Vec<Record>, Vec<Record>) {
         end(&self.mesh.writer, self.thread);
         let before = super::contents(&self.mesh.view.read());
+        // Whoever still holds the disk is dead.
+        self.disk.crash();
         let (_, again) = started(&self.disk);
         let after = super::contents(&again.view.read());
         end(&again.handle, again.thread);

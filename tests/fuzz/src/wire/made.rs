@@ -99,7 +99,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         let mut message = DynamicMessage::new(of.clone());
         for field in of.fields() {
             // Half of the fields stay as they are.
-            if depth > 4 || self.choices.byte() % 2 == 0 {
+            if depth > 4 || self.choices.byte().is_multiple_of(2) {
                 continue;
             }
             let value = self.field(&field, depth);
