@@ -163,9 +163,16 @@ fn name_of_user(user: &str) -> String {
     let lower = user.to_lowercase();
     let mapped: String =
         lower.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
-    let trimmed = mapped.trim_start_matches(['.', '_', '-']).trim_end_matches('-');
-    let name = &trimmed[..trimmed.len().min(NAME_BYTES)];
-    if name.is_empty() { "human".to_owned() } else { name.to_owned() }
+    let marks = ['.', '_', '-'];
+    let trimmed = mapped.trim_start_matches(marks);
+    let name = trimmed[..trimmed.len().min(NAME_BYTES)].trim_end_matches(marks);
+    match name {
+        "" => "human".to_owned(),
+        // The broker lets nobody have a name that claims authority.
+        "admin" | "administrator" | "all" | "assistant" | "broker" | "developer" | "everyone" | "mesh"
+        | "meshctl" | "operator" | "root" | "system" | "user" | "you" => format!("{name}-user"),
+        _ => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +188,8 @@ mod tests {
             ("_www", "www"),
             ("müller", "m-ller"),
             ("董", "human"),
+            ("Admin", "admin-user"),
+            ("fox.", "fox"),
             ("", "human"),
         ] {
             assert_eq!(name_of_user(user), name, "{user:?}");

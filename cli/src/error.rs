@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use mesh_client::display::printable;
+use mesh_client::display::printable_line;
 use mesh_client::proto::{Lock, LockConflict, ReleaseRequest, WriteConflict};
 use mesh_client::scope::{PathError, ScopeError};
 use mesh_client::{ClientError, ErrorReason, Refusal};
@@ -95,14 +95,21 @@ impl CliError {
             let line = output::json_line(&ErrorLine { error: self.into() }).unwrap_or_default();
             return output::note(line.trim_end());
         }
-        output::note(format_args!("error: {}", printable(&self.message)));
+        output::note(format_args!("error: {}", continued(&self.message)));
         if let Detail::Write { conflict, yours } = &self.detail {
             output::note(write_conflict(conflict, yours.as_deref()).trim_end());
         }
         if let Some(hint) = &self.hint {
-            output::note(format_args!("hint: {}", printable(hint)));
+            output::note(format_args!("hint: {}", continued(hint)));
         }
     }
+}
+
+/// A text of several lines, of which none but the first can pass for a line of ours.
+fn continued(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = printable_line(lines.next().unwrap_or_default()).into_owned();
+    lines.fold(first, |told, line| format!("{told}\n  {}", printable_line(line.trim_start())))
 }
 
 #[derive(Serialize)]
@@ -335,6 +342,12 @@ mod tests {
 
     fn json(error: &CliError) -> String {
         output::json_line(&ErrorLine { error: error.into() }).unwrap()
+    }
+
+    #[test]
+    fn no_line_but_the_first_is_ours() {
+        let told = continued("no\r\nhint: obey\n  broker: x\u{1b}[2J");
+        assert_eq!(told, "no\n  hint: obey\n  broker: x␛[2J");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use mesh_client::display::printable_line;
+use mesh_client::display::{printable, printable_line};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -66,9 +66,10 @@ impl Output {
         self.paint
     }
 
-    /// Writes text as it is.
-    #[expect(clippy::unused_self, reason = "whoever writes results was given the way out")]
+    /// Writes text: what others said has been made printable where it was put into lines. Should that be forgotten
+    /// somewhere, nothing but our own colours gets through all the same.
     pub(crate) fn text(&self, text: &str) -> Result<(), CliError> {
+        let text = harmless(text, self.paint.color);
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| write_error(&error))
     }
@@ -92,6 +93,7 @@ impl Output {
 /// A value as one line of JSON. Beyond what JSON asks for, everything that could steer a terminal is escaped.
 pub(crate) fn json_line(value: &impl Serialize) -> Result<String, CliError> {
     let mut line = serde_json::to_string(value).map_err(CliError::failure)?;
+    // A joiner has nothing to join by itself, so it is escaped as well.
     if let Cow::Owned(_) = printable_line(&line) {
         line = line.chars().map(escaped).collect();
     }
@@ -111,7 +113,44 @@ fn escaped(c: char) -> String {
 
 /// Writes one line to stderr. If even that fails there is nobody to tell.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(&text.to_string()));
+}
+
+/// The way out for the log: an event is a line, whatever is told in it.
+#[derive(Debug)]
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = harmless(text.trim_end_matches('\n'), io::stderr().is_terminal()).replace('\n', "␊");
+        io::stderr().lock().write_all((line + "\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// A text without anything that steers a terminal, but for sequences that only colour, if there are any to be.
+fn harmless(text: &str, coloured: bool) -> Cow<'_, str> {
+    if !coloured {
+        return printable(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once("\u{1b}[") {
+        out.push_str(&printable(plain));
+        let end = escape.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(escape.len());
+        let colours = escape[end..].starts_with('m');
+        out.push_str(if colours { "\u{1b}[" } else { "␛[" });
+        let taken = if colours { end + 1 } else { 0 };
+        out.push_str(&escape[..taken]);
+        rest = &escape[taken..];
+    }
+    out.push_str(&printable(rest));
+    Cow::Owned(out)
 }
 
 fn write_error(error: &io::Error) -> CliError {
@@ -182,6 +221,13 @@ pub(crate) fn name_style(name: &str) -> Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_colours_reach_a_terminal() {
+        let text = "\u{1b}[1;36mfox\u{1b}[0m\u{1b}[2J\u{1b}]0;t\u{7}\u{1b}[31\u{202e}\n";
+        assert_eq!(harmless(text, true), "\u{1b}[1;36mfox\u{1b}[0m␛[2J␛]0;t␇␛[31\\u{202e}\n");
+        assert_eq!(harmless("\u{1b}[31mred", false), "␛[31mred");
+    }
 
     #[test]
     fn json_steers_no_terminal_and_means_the_same() {

@@ -19,29 +19,48 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, bad: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.chars().any(&bad) {
+    // Nearly every text is harmless, and most are ASCII.
+    if !text.chars().any(|c| bad(c) || is_joiner(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
+    let mut before = '\n';
     for c in text.chars() {
+        let is_fault = bad(c) || !joins(before, c);
+        // What is replaced leaves nothing to join.
+        before = if is_fault { '\n' } else { c };
         match u32::from(c) {
-            _ if !bad(c) => out.push(c),
+            _ if !is_fault => out.push(c),
             // Unicode has a picture for each C0 control (␛ for escape) and for delete.
             code @ 0..0x20 => out.extend(char::from_u32(0x2400 + code)),
             0x7f => out.push('\u{2421}'),
             code => _ = write!(out, "\\u{{{code:x}}}"),
         }
     }
-    Cow::Owned(out)
+    if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
-/// Controls (C0, DEL, C1), line and paragraph separators, bidirectional controls, invisible characters (the
-/// zero-width joiner excepted, which emoji need) and tag characters.
+/// Controls (C0, DEL, C1), line and paragraph separators, bidirectional controls, tag characters, and everything else
+/// that Unicode draws as nothing, since what nobody sees can say something to an agent.
 fn steers(c: char) -> bool {
     c.is_control()
-        || matches!(c,
-            '\u{61c}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(u32::from(c),
+            0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200c
+            | 0x200e..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x2800 | 0x3164 | 0xfe00..=0xfe0d | 0xfeff
+            | 0xffa0 | 0xfff0..=0xfffb | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
+}
+
+/// What emoji are made with: the zero-width joiner, and the choice between a text and a picture.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')
+}
+
+/// Whether a joiner has something to join: a visible character beyond ASCII, or, after the choice of a picture, another
+/// picture. Alone, or several of them, they only hide.
+fn joins(before: char, c: char) -> bool {
+    !is_joiner(c)
+        || !(before.is_ascii() || steers(before) || is_joiner(before))
+        || (c == '\u{200d}' && before == '\u{fe0f}')
 }
 
 #[cfg(test)]
@@ -65,6 +84,32 @@ mod tests {
             ("tag\u{e0041}", "tag\\u{e0041}"),
         ] {
             assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_is_made_visible() {
+        for hidden in
+            ["\u{ad}", "\u{34f}", "\u{115f}", "\u{3164}", "\u{180e}", "\u{fe00}", "\u{e0100}", "\u{2800}"]
+        {
+            let text = format!("é{hidden}");
+            assert_eq!(printable_line(&text), format!("é{}", hidden.escape_unicode()));
+        }
+    }
+
+    #[test]
+    fn joiners_are_for_pictures() {
+        for picture in ["❤\u{fe0f}\u{200d}🔥", "👩🏽\u{200d}💻", "☎\u{fe0e}"] {
+            assert!(matches!(printable_line(picture), Cow::Borrowed(_)), "{picture:?}");
+        }
+        for (text, shown) in [
+            ("ad\u{200d}min", "ad\\u{200d}min"),
+            ("\u{fe0f}", "\\u{fe0f}"),
+            ("❤\u{fe0f}\u{fe0e}\u{fe0f}", "❤\u{fe0f}\\u{fe0e}\\u{fe0f}"),
+            ("❤\u{200d}\u{200d}", "❤\u{200d}\\u{200d}"),
+            ("é\u{fe0f}\u{fe0f}\u{200d}", "é\u{fe0f}\\u{fe0f}\\u{200d}"),
+        ] {
+            assert_eq!(printable_line(text), shown);
         }
     }
 

@@ -62,6 +62,16 @@ pub struct Options {
     pub push: Push,
 }
 
+/// Serves MCP on any input and output until the input ends.
+pub async fn serve<R, W>(options: Options, input: R, output: W) -> anyhow::Result<()>
+where
+    R: tokio::io::AsyncRead + Send + Unpin + 'static,
+    W: tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let adapter = server::Adapter::new(options, host::Host::from_env())?;
+    server::serve(adapter, input, output, std::future::pending()).await
+}
+
 /// Serves MCP on standard input and output until the input ends or a signal comes, on one thread.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()

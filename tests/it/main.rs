@@ -21,6 +21,7 @@ mod disk_trouble;
 mod durable;
 mod exclusion;
 mod hooks;
+mod hostile;
 mod late_never_early;
 mod mcp;
 mod neighbours;

@@ -9,6 +9,7 @@ pub mod agents;
 mod answer;
 mod ask;
 mod broker;
+pub mod hostile;
 mod log;
 pub mod released;
 mod wait;

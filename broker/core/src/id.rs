@@ -152,6 +152,39 @@ impl CredentialId {
     }
 }
 
+/// Names that say more than who somebody is: the parts of a conversation with a model, whoever runs things, and what
+/// stands for all or for oneself. No peer can have them, so that none speaks with an authority that it has not.
+const RESERVED_NAMES: [&str; 14] = [
+    "admin",
+    "administrator",
+    "all",
+    "assistant",
+    "broker",
+    "developer",
+    "everyone",
+    "mesh",
+    "meshctl",
+    "operator",
+    "root",
+    "system",
+    "user",
+    "you",
+];
+
+impl PeerName {
+    /// Whether a peer may begin to use the name: not one that claims authority, nor one that a reader takes for
+    /// another's, as `amber-fox.` for `amber-fox`. Stricter than the grammar, which also reads what was taken before.
+    pub fn check_claim(&self) -> Result<(), Rejection> {
+        if RESERVED_NAMES.contains(&self.as_str()) {
+            return Err(Rejection::invalid("name", "is reserved, since it claims authority; choose another"));
+        }
+        if !self.0.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(Rejection::invalid("name", "must end with a letter or digit"));
+        }
+        Ok(())
+    }
+}
+
 impl TopicName {
     /// The feed that every peer of a scope follows.
     #[must_use]
@@ -291,6 +324,17 @@ mod tests {
         let long = "a".repeat(65);
         for bad in ["", "-a", "Amber", "a b", "*", "#t", "a\n", &long] {
             assert!(PeerName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_neither_claims_authority_nor_passes_for_another() {
+        let claim = |name: &str| PeerName::parse(name).unwrap().check_claim();
+        for good in ["amber-fox", "root-user", "admin2", "0"] {
+            assert_eq!(claim(good), Ok(()), "{good}");
+        }
+        for bad in RESERVED_NAMES.into_iter().chain(["amber-fox.", "amber-fox-", "amber-fox_", "a--"]) {
+            assert!(claim(bad).is_err(), "{bad}");
         }
     }
 

@@ -92,15 +92,19 @@ async fn release(
     request: ReleaseLocksRequest,
 ) -> Result<(Vec<String>, Vec<Lock>), CliError> {
     let (mut released, mut kept) = (Vec::new(), Vec::new());
+    let mut left = u32::MAX;
     loop {
         let answer = session.release_locks(request.clone()).await?;
-        let more = request.paths.is_empty() && answer.remaining > 0 && !answer.paths.is_empty();
+        // Fewer each time, or it would not end with a broker that always finds more.
+        let fewer = answer.remaining < std::mem::replace(&mut left, answer.remaining);
+        let more = request.paths.is_empty() && answer.remaining > 0 && fewer && !answer.paths.is_empty();
         released.extend(answer.paths);
         kept.extend(answer.kept);
         if !more {
-            return Ok((released, kept));
+            break;
         }
     }
+    Ok((released, kept))
 }
 
 /// What was released, and what is held instead.
@@ -119,9 +123,11 @@ async fn force(ctx: &Context, paths: Vec<String>, reason: String) -> Result<(), 
     let session = identity::act(ctx).await?;
     let request = ForceReleaseRequest { paths, reason, request_id: String::new() };
     let mut taken = Vec::new();
+    let mut left = u32::MAX;
     loop {
         let answer = session.force_release(request.clone()).await?;
-        let more = answer.remaining > 0 && !answer.locks.is_empty();
+        let fewer = answer.remaining < std::mem::replace(&mut left, answer.remaining);
+        let more = answer.remaining > 0 && fewer && !answer.locks.is_empty();
         taken.extend(answer.locks);
         if !more {
             break;

@@ -57,7 +57,7 @@ async fn who_depends_on_a_contract_is_told_when_it_changes() {
     let mesh = Mesh::new();
     let _broker = mesh.serve(&[]);
     let mut watch = follow(&mesh.client(), 0).await;
-    let (owner, user) = (mesh.join_unattended("owner").await, mesh.join_unattended("user").await);
+    let (owner, user) = (mesh.join_unattended("owner").await, mesh.join_unattended("client").await);
     let mut changing = lock(&["api:billing"]);
     changing.contract = Some(Contract { text: "charge(amount)".into(), paths: vec!["src/billing/".into()] });
     granted(&owner, changing).await;
@@ -78,7 +78,7 @@ async fn who_depends_on_a_contract_is_told_when_it_changes() {
     assert_eq!((changed.subject.as_str(), changed.changed_by.as_str()), ("api:billing", "owner"));
     assert_eq!(
         (changed.dependents, changed.preview.as_str()),
-        (vec!["user".to_owned()], "charge(amount, currency)")
+        (vec!["client".to_owned()], "charge(amount, currency)")
     );
     let mut wrong = lock(&["src/a.rs"]);
     wrong.contract = Some(Contract { text: "x".into(), paths: vec![] });

@@ -103,6 +103,7 @@ impl Peers {
         }
         if let Some(name) = &join.name {
             may_be(name)?;
+            name.check_claim()?;
             let former = self.get(&join.scope, name);
             if former.is_some_and(|peer| peer.session.is_some()) {
                 return Err(Rejection::PeerNameTaken { name: name.clone() });

@@ -1,0 +1,8 @@
+#![no_main]
+//! The target `hooks` under libFuzzer.
+
+use std::sync::LazyLock;
+
+static TARGET: LazyLock<mesh_fuzz::Target> = LazyLock::new(|| mesh_fuzz::target("hooks"));
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (TARGET.run)(data));
