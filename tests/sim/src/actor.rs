@@ -4,7 +4,9 @@ mod ops;
 
 use std::time::Duration;
 
-use mesh_client::{Chance, Client, ClientError, Config, Endpoint, Home, JoinOptions, Lane, Liveness, Session};
+use mesh_client::{
+    Chance, Client, ClientError, Config, Endpoint, Home, JoinOptions, Lane, Liveness, Session,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::books::Shared;
@@ -89,7 +91,12 @@ impl Actor {
     }
 
     async fn join(&mut self) {
-        let liveness = *self.dice.pick(&[Liveness::Attached, Liveness::Attached, Liveness::Heartbeat, Liveness::Unattended]);
+        let liveness = *self.dice.pick(&[
+            Liveness::Attached,
+            Liveness::Attached,
+            Liveness::Heartbeat,
+            Liveness::Unattended,
+        ]);
         let options = JoinOptions {
             scope: self.scope.clone(),
             name: Some(self.name.clone()),

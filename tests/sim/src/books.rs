@@ -55,7 +55,7 @@ impl Shared {
             told: 0,
             answers: 0,
             calm: false,
-            reusing: BTreeSet::new(),
+            reused: BTreeSet::new(),
         })))
     }
 
@@ -110,8 +110,8 @@ pub struct Books {
     pub answers: u64,
     /// Nothing goes wrong any more.
     pub calm: bool,
-    /// Who is using the id of a request for another one, on purpose.
-    pub reusing: BTreeSet<String>,
+    /// Ids of requests that were used for others too, on purpose.
+    pub reused: BTreeSet<String>,
 }
 
 /// What happened, line by line, with a digest over all of it.
@@ -201,7 +201,8 @@ impl Books {
             return self.dice.within(0, 2);
         }
         self.fault("slow disk");
-        let delay = if self.dice.happens(1_000) { self.dice.within(500, 4_000) } else { self.dice.within(5, 300) };
+        let delay =
+            if self.dice.happens(1_000) { self.dice.within(500, 4_000) } else { self.dice.within(5, 300) };
         self.model.signs.stalls += delay;
         delay
     }
@@ -292,7 +293,8 @@ impl Books {
             let what = format!("{what} does not have what is on disk: {record:?}");
             return self.violate("recovered is what was committed", what);
         }
-        let count = |matches: fn(&Record) -> bool| self.records.values().filter(|record| matches(record)).count();
+        let count =
+            |matches: fn(&Record) -> bool| self.records.values().filter(|record| matches(record)).count();
         let counts = [
             ("locks", state.locks.count(), count(|record| matches!(record, Record::Lock(_)))),
             ("entries", state.entries.count(), count(|record| matches!(record, Record::Entry(_)))),

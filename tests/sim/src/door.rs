@@ -68,7 +68,14 @@ fn messages(mut body: Bytes) -> Vec<Bytes> {
 impl Visit {
     /// A call that is about to come in.
     #[must_use]
-    pub fn new(who: &str, path: &str, body: Bytes, session: Option<SessionId>, clock: &Clock, books: &Shared) -> Self {
+    pub fn new(
+        who: &str,
+        path: &str,
+        body: Bytes,
+        session: Option<SessionId>,
+        clock: &Clock,
+        books: &Shared,
+    ) -> Self {
         Self {
             who: who.to_owned(),
             path: path.to_owned(),
@@ -131,7 +138,11 @@ impl Visit {
             && let Some(theirs) = &conflict.theirs
         {
             if theirs.revision > durable {
-                let what = format!("{} is refused for revision {}, durable is {durable}", self.method(), theirs.revision);
+                let what = format!(
+                    "{} is refused for revision {}, durable is {durable}",
+                    self.method(),
+                    theirs.revision
+                );
                 books.violate("durable before refused", what);
             }
             self.show(books, theirs);
@@ -139,7 +150,9 @@ impl Visit {
         if matches!(status.code(), Code::DataLoss | Code::Internal | Code::Unknown) {
             books.violate("never corrupt", format!("{}: {status:?}", self.method()));
         }
-        if reason == "REQUEST_ID_REUSED" && !books.reusing.contains(&self.who) {
+        let put = pb::PutRequest::decode(self.request.clone()).unwrap_or_default();
+        let on_purpose = self.method() == "Put" && books.reused.contains(&put.request_id);
+        if reason == "REQUEST_ID_REUSED" && !on_purpose {
             books.violate("retry is safe", format!("{} counts as another request", self.method()));
         }
     }

@@ -7,12 +7,14 @@
 
 pub mod actor;
 pub mod books;
+pub mod bugbook;
 pub mod clocks;
 pub mod dice;
 pub mod disk;
 pub mod door;
 pub mod follow;
 pub mod model;
+pub mod mutants;
 pub mod net;
 pub mod process;
 pub mod reader;

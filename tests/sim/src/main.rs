@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 use mesh_sim::suite::{self, Sum};
-use mesh_sim::{Keep, run};
+use mesh_sim::{Keep, mutants, run};
 
 /// Lines of a failed run's trace that are shown.
 const TAIL: usize = 60;
@@ -39,6 +39,15 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
+    /// Plant every bug there is, and see whether it is found. Only in a build with debug assertions.
+    Mutations {
+        /// How many seeds each may take.
+        #[arg(long, default_value_t = 60)]
+        seeds: u64,
+        /// How many at a time; as many as there are cores if none are named.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,6 +55,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Run { seeds, from, threads } => many(&mut out, from, seeds, threads),
         Command::Replay { seed, trace } => replay(&mut out, seed, trace),
+        Command::Mutations { seeds, threads } => mutations(&mut out, seeds, threads),
     }
 }
 
@@ -86,4 +96,22 @@ fn replay(out: &mut impl Write, seed: u64, trace: bool) -> anyhow::Result<()> {
     writeln!(out, "digest {}", outcome.digest)?;
     writeln!(out, "{}", suite::report(&outcome, if trace { 0 } else { TAIL }))?;
     if outcome.violation.is_some() { bail!("a promise was broken") } else { Ok(()) }
+}
+
+fn mutations(out: &mut impl Write, seeds: u64, threads: Option<usize>) -> anyhow::Result<()> {
+    let found = mutants::all(seeds, threads.unwrap_or_else(cores))?;
+    if found.is_empty() {
+        bail!("this build cannot plant bugs; run it without --release");
+    }
+    writeln!(out, "| planted bug | seeds | found by |\n|---|---|---|")?;
+    let mut missed = Vec::new();
+    for hunted in &found {
+        let violation = hunted.outcome.as_ref().and_then(|outcome| outcome.violation.as_ref());
+        let by = violation.map_or("not found", |violation| violation.invariant);
+        writeln!(out, "| {:?} | {} | {by} |", hunted.mutation, hunted.seeds)?;
+        if violation.is_none() {
+            missed.push(hunted.mutation);
+        }
+    }
+    if missed.is_empty() { Ok(()) } else { bail!("not found: {missed:?}") }
 }

@@ -17,7 +17,7 @@ use mesh_core::id::ScopeId;
 use mesh_core::record::{LogRecord, Record};
 
 pub use self::entries::Written;
-pub use self::locks::overlap;
+pub use self::locks::{Grant, overlap};
 
 /// A promise that was broken: which, and how.
 pub type Broken = (&'static str, String);
@@ -85,9 +85,7 @@ impl Model {
                 self.signs.may_end(log, *session, *cause, self.peers.lives(*session))?;
                 self.peers.left(log, name, *session, *cause)
             }
-            Event::FileLocked { locks, ticket } => {
-                self.locks.granted(log, locks, *ticket, &self.peers)
-            }
+            Event::FileLocked { locks, ticket } => self.locks.granted(log, locks, *ticket, &self.peers),
             Event::FileUnlocked { holder, targets, cause, .. } => {
                 self.locks.ended(log, holder, targets, *cause, &self.peers, &self.signs)
             }
@@ -174,7 +172,8 @@ impl Model {
             }
         }
         let found = (locks, entries, sessions, waiters);
-        let told = (self.locks.count(), self.entries.count(), self.peers.live().count(), self.locks.waiting());
+        let told =
+            (self.locks.count(), self.entries.count(), self.peers.live().count(), self.locks.waiting());
         if found != told {
             return Err(format!("locks, entries, sessions, waiters: {found:?} on disk, {told:?} by events"));
         }

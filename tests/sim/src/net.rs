@@ -178,9 +178,11 @@ impl Wire {
     async fn deliver(&self, parts: Parts, body: Bytes) -> Result<Response<Body>, BoxError> {
         let connection = self.connect()?;
         let Connection { cut, process, .. } = &connection;
-        let session = parts.headers.get(SESSION_METADATA).and_then(|token| door::session_of(token.as_bytes()));
+        let session =
+            parts.headers.get(SESSION_METADATA).and_then(|token| door::session_of(token.as_bytes()));
         let path = parts.uri.path().to_owned();
-        let visit = door::Visit::new(&self.0.name, &path, body.clone(), session, &process.clock, &self.0.books);
+        let visit =
+            door::Visit::new(&self.0.name, &path, body.clone(), session, &process.clock, &self.0.books);
         let mut request = Request::from_parts(parts, Body::new(Full::new(body)));
         request.extensions_mut().insert(caller(&connection));
         let routes = process.routes.clone();

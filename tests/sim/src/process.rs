@@ -177,7 +177,8 @@ impl Machinery {
         let mesh = self.mesh(&store, &handle, &seen, stop.clone());
         mesh.keep_places();
         let authority = Arc::new(Authority::new(UID, None));
-        let routes = service::router(&mesh, authority).map_err(|error| StoreError::Corrupt { what: error.to_string() })?;
+        let routes = service::router(&mesh, authority)
+            .map_err(|error| StoreError::Corrupt { what: error.to_string() })?;
         let process = Process {
             epoch,
             routes,

@@ -22,7 +22,13 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of some scopes, or of all.
-    pub fn new(name: &str, scopes: Vec<String>, seed: u64, wire: &Wire, books: &Shared) -> Result<Self, ClientError> {
+    pub fn new(
+        name: &str,
+        scopes: Vec<String>,
+        seed: u64,
+        wire: &Wire,
+        books: &Shared,
+    ) -> Result<Self, ClientError> {
         Ok(Self {
             name: name.to_owned(),
             client: actor::client(wire, seed, name)?,
@@ -57,11 +63,12 @@ impl Reader {
         let mut watch = self.client.watch(options);
         loop {
             let calm = self.books.with(|books| books.calm);
-            if !calm && self.dice.happens(150) {
+            if !calm && self.dice.happens(250) {
                 self.books.fault("reader stalls");
                 sleep(self.dice.millis(1_000, 30_000)).await;
             }
-            let Ok(item) = timeout(until.saturating_duration_since(Instant::now()), watch.next()).await else {
+            let Ok(item) = timeout(until.saturating_duration_since(Instant::now()), watch.next()).await
+            else {
                 return follower.next().is_some();
             };
             match item {

@@ -159,10 +159,11 @@ async fn trouble(
                 process.terminate();
             }
             3 | 4 => {
-                let span = if dice.happens(3_000) { dice.within(2_000, 20_000) } else { dice.within(50, 2_000) };
+                let span =
+                    if dice.happens(3_000) { dice.within(2_000, 20_000) } else { dice.within(50, 2_000) };
                 books.fault("broker paused");
                 books.with(|books| books.model.signs.stalls += span);
-                process.pause(Duration::from_millis(span)).await;
+                tokio::spawn(async move { process.pause(Duration::from_millis(span)).await });
             }
             5 => {
                 books.fault("wall clock jumps");

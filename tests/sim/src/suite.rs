@@ -78,7 +78,9 @@ pub fn many(from: u64, seeds: u64, threads: usize, told: &(dyn Fn(&Sum) + Sync))
 /// How a failed run is told.
 #[must_use]
 pub fn report(outcome: &Outcome, lines: usize) -> String {
-    let Some(violation) = &outcome.violation else { return format!("seed {}: all promises kept", outcome.seed) };
+    let Some(violation) = &outcome.violation else {
+        return format!("seed {}: all promises kept", outcome.seed);
+    };
     let tail = &outcome.trace[outcome.trace.len().saturating_sub(lines)..];
     format!(
         "seed {} broke \"{}\": {}\n{}\nagain: cargo run -p mesh-sim -- replay {} --trace",

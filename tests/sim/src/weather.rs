@@ -53,8 +53,8 @@ impl Weather {
             trouble: dice.millis(4_000, 20_000),
             writer: WriterConfig {
                 grace: Millis(500),
-                history_count: dice.within(40, 300),
-                history_age: Millis(dice.within(20_000, 600_000)),
+                history_count: dice.within(8, 150),
+                history_age: Millis(dice.within(4_000, 90_000)),
                 ring: usize::try_from(dice.within(2, 24)).unwrap_or(2),
             },
         }

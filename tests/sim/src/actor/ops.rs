@@ -8,8 +8,7 @@ use pb::precondition::Condition;
 
 use super::Actor;
 
-const PATHS: [&str; 9] =
-    ["a/", "a/x.rs", "a/y.rs", "a/b/", "a/b/z.rs", "c/x.rs", "c/", "task:T1", "api:v1"];
+const PATHS: [&str; 9] = ["a/", "a/x.rs", "a/y.rs", "a/b/", "a/b/z.rs", "c/x.rs", "c/", "task:T1", "api:v1"];
 const KEYS: [&str; 5] = ["plan", "notes/one", "notes/two", "decisions", "state"];
 const TOPICS: [&str; 2] = ["#build", "#review"];
 
@@ -183,16 +182,19 @@ impl Actor {
                 // Thinks about it, so that others may come between.
                 tokio::time::sleep(self.dice.millis(0, 400)).await;
             }
-            3 => request.precondition = Some(pb::Precondition { condition: Some(Condition::Overwrite(true)) }),
+            3 => {
+                request.precondition = Some(pb::Precondition { condition: Some(Condition::Overwrite(true)) })
+            }
             4 => {
                 let version = self.dice.within(1, 4);
-                request.precondition = Some(pb::Precondition { condition: Some(Condition::Version(version)) });
+                request.precondition =
+                    Some(pb::Precondition { condition: Some(Condition::Version(version)) });
             }
             5 => {
-                request.fence = self.held.first().map(|(path, token)| pb::Fence {
-                    path: path.clone(),
-                    fencing_token: *token,
-                });
+                request.fence = self
+                    .held
+                    .first()
+                    .map(|(path, token)| pb::Fence { path: path.clone(), fencing_token: *token });
             }
             _ => {}
         }
@@ -209,9 +211,8 @@ impl Actor {
     /// Uses the id of a request for another one.
     async fn reuse(&mut self, session: &Session, former: pb::PutRequest) -> Result<(), ClientError> {
         let request = pb::PutRequest { value: "something else".to_owned(), ..former };
-        self.books.with(|books| books.reusing.insert(self.name.clone()));
+        self.books.with(|books| books.reused.insert(request.request_id.clone()));
         let answer = session.put(request).await;
-        self.books.with(|books| books.reusing.remove(&self.name));
         self.books.demand("retry is safe", answer.is_err(), || {
             format!("{} got an answer to another request of the same id", self.name)
         });
@@ -290,7 +291,11 @@ impl Actor {
     pub(super) async fn follow(&mut self, session: &Session) -> Result<(), ClientError> {
         let topic = vec![(*self.dice.pick(&TOPICS)).to_owned()];
         let mut request = pb::FollowTopicsRequest { request_id: self.id(), ..Default::default() };
-        if self.dice.happens(7_000) { request.follow = topic } else { request.unfollow = topic }
+        if self.dice.happens(7_000) {
+            request.follow = topic
+        } else {
+            request.unfollow = topic
+        }
         settled(session.follow_topics(request).await)?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::Visit;
 use crate::books::Books;
-use crate::model::{Broken, overlap};
+use crate::model::{Broken, Grant, overlap};
 
 /// Whom a session belongs to.
 type Who = (ScopeId, PeerName);
@@ -103,13 +103,16 @@ impl Visit {
             (Some(Condition::MustNotExist(_)), before) => before.is_none(),
             (Some(Condition::Version(_) | Condition::Revision(_)), None) => false,
             (Some(Condition::Overwrite(_)), _) | (_, None) => true,
-            (Some(Condition::LastRead(read)), Some(before)) => before.revision == read || self.is_own(books, before),
+            (Some(Condition::LastRead(read)), Some(before)) => {
+                before.revision == read || self.is_own(books, before)
+            }
             (None, Some(before)) => {
                 let shown = self.session.and_then(|session| books.model.entries.shown(session, scope, key));
                 shown.is_some_and(|shown| shown >= before.revision) || self.is_own(books, before)
             }
         };
-        let what = || ("no silent overwrite", format!("{key} at {revision} over {before:?} under {condition:?}"));
+        let what =
+            || ("no silent overwrite", format!("{key} at {revision} over {before:?} under {condition:?}"));
         kept.then_some(()).ok_or_else(what)
     }
 
@@ -131,7 +134,12 @@ impl Visit {
         Ok(())
     }
 
-    fn acquired(&self, books: &Books, revision: u64, answer: &pb::AcquireLocksResponse) -> Result<(), Broken> {
+    fn acquired(
+        &self,
+        books: &Books,
+        revision: u64,
+        answer: &pb::AcquireLocksResponse,
+    ) -> Result<(), Broken> {
         let request: pb::AcquireLocksRequest = read(&self.request);
         if !answer.locks.is_empty() && !answer.conflicts.is_empty() {
             return Err(("all or nothing", "granted beside conflicts".to_owned()));
@@ -144,11 +152,11 @@ impl Visit {
         }
         for conflict in &answer.conflicts {
             let Some(lock) = &conflict.lock else { continue };
-            let Ok(scope) = ScopeId::parse(&lock.scope) else { continue };
-            let grant = books.model.locks.grant(&scope, &lock.path, lock.fencing_token);
+            let Some(grant) = granted(books, lock) else { continue };
             let real = grant.is_some_and(|grant| grant.ended.is_none_or(|ended| ended > revision));
             if !real || !overlap(&lock.path, &conflict.path) {
-                let what = format!("{} is in the way of {} at {revision}: {grant:?}", lock.path, conflict.path);
+                let what =
+                    format!("{} is in the way of {} at {revision}: {grant:?}", lock.path, conflict.path);
                 return Err(("a refusal is true", what));
             }
         }
@@ -158,12 +166,11 @@ impl Visit {
     /// Whoever is told of locks has them.
     fn holds(&self, books: &Books, revision: u64, locks: &[pb::Lock]) -> Result<(), Broken> {
         for lock in locks {
-            let Ok(scope) = ScopeId::parse(&lock.scope) else { continue };
-            let grant = books.model.locks.grant(&scope, &lock.path, lock.fencing_token);
-            let own = grant.is_some_and(|grant| grant.holder.as_str() == lock.holder);
+            let Some(grant) = granted(books, lock) else { continue };
             let held = grant.is_some_and(|grant| grant.ended.is_none_or(|ended| ended > revision));
-            if !own || !held {
-                let what = format!("{} with token {} at {revision}: {grant:?}", lock.path, lock.fencing_token);
+            if !held {
+                let what =
+                    format!("{} with token {} at {revision}: {grant:?}", lock.path, lock.fencing_token);
                 return Err(("acknowledged is durable", what));
             }
         }
@@ -186,10 +193,14 @@ impl Visit {
         let told: Vec<_> =
             answer.messages.iter().map(|message| (message.revision, message.message_id.clone())).collect();
         if told != due {
-            return Err(("no lost message", format!("{name} after {after} at {revision}: {told:?} for {due:?}")));
+            return Err((
+                "no lost message",
+                format!("{name} after {after} at {revision}: {told:?} for {due:?}"),
+            ));
         }
         let unread = books.model.mail.inbox(reader, reader.acknowledged.0, revision).count();
-        if unread as u64 != u64::from(answer.unread) || reader.acknowledged.0 != answer.acknowledged_revision {
+        if unread as u64 != u64::from(answer.unread) || reader.acknowledged.0 != answer.acknowledged_revision
+        {
             let what = format!("{} unread for {unread} at {revision}", answer.unread);
             return Err(("no lost message", what));
         }
@@ -206,7 +217,8 @@ impl Visit {
         let (wanted, told) = (request.up_to_revision, answer.acknowledged_revision);
         let changed = books.model.effect_of(&request.request_id) == Some(revision);
         let kept = if changed { told == wanted } else { told >= wanted };
-        kept.then_some(()).ok_or_else(|| ("no lost message", format!("{told} is acknowledged in place of {wanted}")))
+        kept.then_some(())
+            .ok_or_else(|| ("no lost message", format!("{told} is acknowledged in place of {wanted}")))
     }
 
     fn peers(&self, books: &Books, revision: u64, answer: &pb::ListPeersResponse) -> Result<(), Broken> {
@@ -234,10 +246,17 @@ fn effect(books: &Books, request_id: &str, revision: u64) -> Result<(), Broken> 
     Err((invariant, format!("{request_id} is answered at {revision} and had its effect at {found:?}")))
 }
 
+/// The grant that an answer tells of: none when there was no such grant.
+fn granted<'a>(books: &'a Books, lock: &pb::Lock) -> Option<Option<&'a Grant>> {
+    let (Ok(scope), Ok(holder)) = (ScopeId::parse(&lock.scope), PeerName::parse(&lock.holder)) else {
+        return None;
+    };
+    Some(books.model.locks.grant(&scope, &lock.path, &holder, lock.fencing_token))
+}
+
 /// A write under the protection of a lock was made while the lock was held.
 fn fenced(books: &Books, scope: &ScopeId, fence: &pb::Fence, revision: u64) -> Result<(), Broken> {
-    let grant = books.model.locks.grant(scope, &fence.path, fence.fencing_token);
-    let held = grant.is_some_and(|grant| grant.ended.is_none_or(|ended| ended >= revision));
-    let what = || ("fencing", format!("{} with token {}: {grant:?}", fence.path, fence.fencing_token));
+    let held = books.model.locks.was_held(scope, &fence.path, fence.fencing_token, revision);
+    let what = || ("fencing", format!("{} with token {} at {revision}", fence.path, fence.fencing_token));
     held.then_some(()).ok_or_else(what)
 }

@@ -86,7 +86,8 @@ impl Reader {
     fn compacted(&self, books: &mut Books) {
         let (next, oldest) = (self.follower.next().unwrap_or(self.start), books.oldest_announced());
         if next >= oldest {
-            let what = format!("a reader at {next} is told that it is late, the history goes back to {oldest}");
+            let what =
+                format!("a reader at {next} is told that it is late, the history goes back to {oldest}");
             books.violate("no lost event", what);
         }
     }

@@ -27,8 +27,6 @@ struct Held {
 /// A grant, for the answers that tell of it.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// To whom.
-    pub holder: PeerName,
     /// To which session.
     pub session: SessionId,
     /// The revision at which it was over.
@@ -52,7 +50,7 @@ type Name = (ScopeId, String, PeerName);
 pub struct Locks {
     held: BTreeMap<Name, Held>,
     waiters: BTreeMap<Ticket, Waiter>,
-    grants: BTreeMap<(ScopeId, String, u64), Grant>,
+    grants: BTreeMap<(ScopeId, String, PeerName, u64), Grant>,
     /// Scopes in which some grants are still to follow.
     handovers: BTreeSet<ScopeId>,
     /// Scopes that have changed since the queue was last looked at.
@@ -92,9 +90,10 @@ impl Locks {
                 let what = format!("{} is granted with token {}", lock.target, lock.token.0.0);
                 return Err(("fencing tokens rise", what));
             }
-            let others = self.held.iter().filter(|((scope, _, holder), _)| {
-                *scope == lock.scope && *holder != lock.holder
-            });
+            let others = self
+                .held
+                .iter()
+                .filter(|((scope, _, holder), _)| *scope == lock.scope && *holder != lock.holder);
             for ((_, target, holder), held) in others {
                 if clash(held.mode, lock.mode) && overlap(target, lock.target.as_str()) {
                     let what = format!("{} gets {} while {holder} holds {target}", lock.holder, lock.target);
@@ -118,22 +117,18 @@ impl Locks {
         if let Some(former) = self.held.insert(name.clone(), held) {
             self.close(&name, former.token, log.revision.0);
         }
-        let grant = Grant { holder: lock.holder.clone(), session: lock.session, ended: None };
-        self.grants.insert((name.0, name.1, lock.token.0.0), grant);
+        let grant = Grant { session: lock.session, ended: None };
+        self.grants.insert((name.0, name.1, name.2, lock.token.0.0), grant);
     }
 
     fn close(&mut self, name: &Name, token: u64, revision: u64) {
-        if let Some(grant) = self.grants.get_mut(&(name.0.clone(), name.1.clone(), token)) {
+        if let Some(grant) = self.grants.get_mut(&(name.0.clone(), name.1.clone(), name.2.clone(), token)) {
             grant.ended = Some(revision);
         }
     }
 
     /// All of a request or nothing, and nobody before those who came first.
-    fn in_turn(
-        &mut self,
-        ticket: Ticket,
-        locks: &[std::sync::Arc<LockRecord>],
-    ) -> Result<(), Broken> {
+    fn in_turn(&mut self, ticket: Ticket, locks: &[std::sync::Arc<LockRecord>]) -> Result<(), Broken> {
         let Some(waiter) = self.waiters.remove(&ticket) else {
             return Err(("fair queue", format!("ticket {} is granted and waits for nothing", ticket.0.0)));
         };
@@ -158,11 +153,11 @@ impl Locks {
         locks: &[std::sync::Arc<LockRecord>],
     ) -> Result<(), Broken> {
         // What is held in place of wider locks, or taken up again, was the holder's all the time.
-        let narrowed = log.events.iter().any(|event| {
-            matches!(event, mesh_core::event::Event::FileUnlocked { .. })
-        });
+        let narrowed =
+            log.events.iter().any(|event| matches!(event, mesh_core::event::Event::FileUnlocked { .. }));
         let fresh = locks.iter().map(|lock| lock.target.to_string());
-        let fresh: Vec<String> = fresh.filter(|target| !self.covers(&first.scope, &first.holder, target)).collect();
+        let fresh: Vec<String> =
+            fresh.filter(|target| !self.covers(&first.scope, &first.holder, target)).collect();
         if narrowed || fresh.is_empty() {
             return Ok(());
         }
@@ -262,7 +257,8 @@ impl Locks {
             UnlockCause::SessionEnded => by_delay.map_or(by_ttl, |delay| delay.min(by_ttl)),
             UnlockCause::Released | UnlockCause::Narrowed => {
                 let own = log.actor.as_ref() == Some(holder);
-                let what = || ("released by its holder", format!("{:?} released {target} of {holder}", log.actor));
+                let what =
+                    || ("released by its holder", format!("{:?} released {target} of {holder}", log.actor));
                 return own.then_some(()).ok_or_else(what);
             }
             UnlockCause::Left | UnlockCause::Forced => return Ok(()),
@@ -332,14 +328,18 @@ impl Locks {
                 return Ok(());
             }
             for (ticket, waiter) in self.waiters.iter().filter(|(_, waiter)| waiter.scope == scope) {
-                let own = self.waiters.values().filter(|other| other.scope == scope && other.peer == waiter.peer);
+                let own =
+                    self.waiters.values().filter(|other| other.scope == scope && other.peer == waiter.peer);
                 // With several requests of one peer, a later one of another may have to be served first.
                 if own.count() > 1 || peers.lives(waiter.session).is_none() {
                     continue;
                 }
-                let wish = Wish { scope: &scope, peer: &waiter.peer, targets: &waiter.targets, mode: waiter.mode };
+                let wish =
+                    Wish { scope: &scope, peer: &waiter.peer, targets: &waiter.targets, mode: waiter.mode };
                 let mut earlier = self.waiters.range(..*ticket).map(|(_, other)| other);
-                if self.holders_in_the_way(waiter).next().is_none() && !earlier.any(|other| wish.wants_what(other)) {
+                if self.holders_in_the_way(waiter).next().is_none()
+                    && !earlier.any(|other| wish.wants_what(other))
+                {
                     let what = format!("ticket {} of {} waits for nothing", ticket.0.0, waiter.peer);
                     return Err(("nobody waits in vain", what));
                 }
@@ -361,10 +361,19 @@ impl Locks {
         Ok(())
     }
 
-    /// A grant with a token.
+    /// A grant to a peer, with a token.
     #[must_use]
-    pub fn grant(&self, scope: &ScopeId, target: &str, token: u64) -> Option<&Grant> {
-        self.grants.get(&(scope.clone(), target.to_owned(), token))
+    pub fn grant(&self, scope: &ScopeId, target: &str, holder: &PeerName, token: u64) -> Option<&Grant> {
+        self.grants.get(&(scope.clone(), target.to_owned(), holder.clone(), token))
+    }
+
+    /// Whether anybody held a lock with a token just before a revision.
+    #[must_use]
+    pub fn was_held(&self, scope: &ScopeId, target: &str, token: u64, revision: u64) -> bool {
+        self.grants.iter().any(|((at, held, _, with), grant)| {
+            let covers = held == target || (held.ends_with('/') && target.starts_with(held.as_str()));
+            at == scope && *with == token && covers && grant.ended.is_none_or(|ended| ended >= revision)
+        })
     }
 
     pub(super) fn has(&self, lock: &LockRecord) -> bool {

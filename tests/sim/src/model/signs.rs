@@ -33,6 +33,14 @@ impl Signs {
     /// A broker begins.
     pub fn broker_began(&mut self, at: Timestamp) {
         self.base = at.0;
+        // What an earlier broker saw after its last commit never was, for this one.
+        for heard in self.heard.values_mut().flatten() {
+            *heard = (*heard).min(at.0);
+        }
+        for (begun, ended) in self.streams.values_mut().flatten() {
+            *begun = (*begun).min(at.0);
+            *ended = ended.map(|ended| ended.min(at.0));
+        }
     }
 
     /// The broker is gone, and every stream with it.
@@ -77,7 +85,8 @@ impl Signs {
         let (before, at) = (self.last, log.at.0);
         self.last = before.max(at);
         let kept = at >= before;
-        kept.then_some(()).ok_or_else(|| ("late, never early", format!("mesh time went from {before} to {at}")))
+        kept.then_some(())
+            .ok_or_else(|| ("late, never early", format!("mesh time went from {before} to {at}")))
     }
 
     /// Whether a session may end like this.
