@@ -221,7 +221,7 @@ impl EventLog {
             if let Some(first) = ring.recent.front()
                 && first.revision <= from
             {
-                let late = u64::from(planted(Mutation::RingOffByOne));
+                let late = u64::from(from < head && planted(Mutation::RingOffByOne));
                 let skip = usize::try_from(from.0 - first.revision.0 + late).unwrap_or(usize::MAX);
                 let seen = ring.recent.iter().skip(skip).take_while(|log| log.revision <= head);
                 let mut room = CHUNK_BYTES;

@@ -273,7 +273,7 @@ impl Books {
             return self.violate("one order", what);
         }
         self.log.push(log.clone());
-        if let Err((invariant, what)) = self.model.transaction(&log) {
+        if let Err((invariant, what)) = self.model.transaction(&log, self.announced) {
             self.violate(invariant, format!("at revision {}: {what}", log.revision.0));
         }
     }

@@ -41,10 +41,12 @@ pub struct Model {
 
 impl Model {
     /// Takes in the next transaction.
-    pub fn transaction(&mut self, log: &LogRecord) -> Result<(), Broken> {
+    /// The history goes back to `oldest`, and no further: what is gone from it may be forgotten.
+    pub fn transaction(&mut self, log: &LogRecord, oldest: u64) -> Result<(), Broken> {
         self.order(log)?;
         if let Some(id) = &log.request_id
             && let Some(first) = self.requests.insert(id.to_string(), log.revision.0)
+            && first >= oldest
         {
             return Err(("retry is safe", format!("request {id} has had its effect at {first} already")));
         }
