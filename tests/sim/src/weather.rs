@@ -44,7 +44,7 @@ impl Weather {
         Self {
             peers: dice.within(3, 8),
             scopes: dice.within(1, 3),
-            length: dice.millis(15_000, 40_000),
+            length: dice.millis(25_000, 60_000),
             lost,
             twice,
             late,
