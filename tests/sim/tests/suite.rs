@@ -1,6 +1,6 @@
 //! The simulation as a test: many seeds, and the same seed twice.
 
-use mesh_sim::{Keep, bugbook, run, suite};
+use mesh_sim::{Keep, bugbook, mutants, run, suite};
 
 /// Seeds in the suite.
 const SEEDS: u64 = 50;
@@ -39,4 +39,11 @@ fn seeds_that_found_something_keep_every_promise() {
         let outcome = run(seed, Keep::Tail).unwrap();
         assert_eq!(outcome.violation, None, "seed {seed}, once: {what}");
     }
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    let found = mutants::all(4, threads()).unwrap();
+    let missed: Vec<_> = found.iter().filter(|hunted| hunted.outcome.is_none()).map(|h| h.mutation).collect();
+    assert!(missed.len() <= 3, "{missed:?}");
 }
