@@ -38,7 +38,7 @@ pub fn client(wire: &Wire, seed: u64, name: &str) -> Result<Client, ClientError>
         scope: None,
         autostart: mesh_client::Autostart::Never,
     };
-    let chance = Chance::seeded(Dice::of(seed, &format!("chance {name}")).next());
+    let chance = Chance::seeded(Dice::of(seed, &format!("chance {name}")).roll());
     Client::through(config, Lane::new(wire.clone()), chance)
 }
 

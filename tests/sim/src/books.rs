@@ -243,7 +243,7 @@ impl Books {
         }
         logs.sort_by_key(|(log, _)| log.revision);
         for (log, bytes) in logs {
-            self.transaction(log, &bytes);
+            self.transaction(&log, &bytes);
         }
         let end = self.log.last().cloned();
         for (name, record) in records {
@@ -258,7 +258,7 @@ impl Books {
     }
 
     /// A transaction is on disk.
-    fn transaction(&mut self, log: Arc<LogRecord>, bytes: &[u8]) {
+    fn transaction(&mut self, log: &Arc<LogRecord>, bytes: &[u8]) {
         let digest = blake3::hash(bytes).to_hex();
         let mut line = format!("revision {} {} #{}", log.revision.0, log.scope, log.sequence.0);
         for event in &log.events {
@@ -273,7 +273,7 @@ impl Books {
             return self.violate("one order", what);
         }
         self.log.push(log.clone());
-        if let Err((invariant, what)) = self.model.transaction(&log, self.announced) {
+        if let Err((invariant, what)) = self.model.transaction(log, self.announced) {
             self.violate(invariant, format!("at revision {}: {what}", log.revision.0));
         }
     }

@@ -10,13 +10,13 @@ impl Dice {
     pub fn of(seed: u64, purpose: &str) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for byte in purpose.bytes() {
-            dice = Self(dice.next() ^ u64::from(byte));
+            dice = Self(dice.roll() ^ u64::from(byte));
         }
         dice
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,17 +26,17 @@ impl Dice {
 
     /// A number from `low` to `high`, both included.
     pub fn within(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.roll() % (high - low + 1)
     }
 
     /// True so many times out of ten thousand.
     pub fn happens(&mut self, per_myriad: u64) -> bool {
-        self.next() % 10_000 < per_myriad
+        self.roll() % 10_000 < per_myriad
     }
 
     /// One of several.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        let at = usize::try_from(self.next() % from.len() as u64).unwrap_or_default();
+        let at = usize::try_from(self.roll() % from.len() as u64).unwrap_or_default();
         &from[at]
     }
 

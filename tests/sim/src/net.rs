@@ -120,7 +120,7 @@ impl Wire {
         let weather = &self.0.weather;
         let calm = self.0.books.with(|books| books.calm);
         let (fate, late, there, back) = self.dice(|dice| {
-            let fate = match dice.next() % 10_000 {
+            let fate = match dice.roll() % 10_000 {
                 roll if roll < weather.lost => Fate::LostOnTheWay,
                 roll if roll < 2 * weather.lost => Fate::AnswerLost,
                 roll if roll < 2 * weather.lost + weather.twice => Fate::Twice,

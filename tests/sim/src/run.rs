@@ -79,7 +79,7 @@ async fn simulate(seed: u64, keep: Keep) -> anyhow::Result<Shared> {
         books: books.clone(),
         weather: weather.clone(),
         town: Town::default(),
-        ids: Ids::seeded(Dice::of(seed, "ids").next()),
+        ids: Ids::seeded(Dice::of(seed, "ids").roll()),
     };
     let town = machinery.town.clone();
     let mut tasks = vec![AbortOnDropHandle::new(tokio::spawn(machinery.keep_running(seed)))];

@@ -183,7 +183,7 @@ impl Actor {
                 tokio::time::sleep(self.dice.millis(0, 400)).await;
             }
             3 => {
-                request.precondition = Some(pb::Precondition { condition: Some(Condition::Overwrite(true)) })
+                request.precondition = Some(pb::Precondition { condition: Some(Condition::Overwrite(true)) });
             }
             4 => {
                 let version = self.dice.within(1, 4);
@@ -292,9 +292,9 @@ impl Actor {
         let topic = vec![(*self.dice.pick(&TOPICS)).to_owned()];
         let mut request = pb::FollowTopicsRequest { request_id: self.id(), ..Default::default() };
         if self.dice.happens(7_000) {
-            request.follow = topic
+            request.follow = topic;
         } else {
-            request.unfollow = topic
+            request.unfollow = topic;
         }
         settled(session.follow_topics(request).await)?;
         Ok(())
