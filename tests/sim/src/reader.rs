@@ -72,7 +72,7 @@ impl Reader {
                 return follower.next().is_some();
             };
             match item {
-                Some(Ok(item)) => self.take(&watch, follower, item),
+                Some(Ok(item)) => self.take(&watch, follower, &item),
                 Some(Err(error)) => {
                     self.ended(&error);
                     return false;
@@ -82,8 +82,8 @@ impl Reader {
         }
     }
 
-    fn take(&self, watch: &Watch, follower: &mut Follower, item: WatchItem) {
-        let kept = self.books.with(|books| match &item {
+    fn take(&self, watch: &Watch, follower: &mut Follower, item: &WatchItem) {
+        let kept = self.books.with(|books| match item {
             WatchItem::Batch(batch) => {
                 books.note(&self.name, &format!("sees {}", batch.revision));
                 books.told = books.told.max(batch.revision);
