@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use mesh_core::limits::{CHUNK, CHUNK_BYTES, HISTORY_SLOTS, RING_BYTES};
+use mesh_core::mutation::{Mutation, planted};
 use mesh_core::record::LogRecord;
 use mesh_core::revision::Revision;
 use thiserror::Error;
@@ -201,19 +202,21 @@ impl EventLog {
 
     /// Up to a chunk of transactions from a revision on; none when there are none yet.
     async fn read(&self, from: Revision) -> Result<Vec<Arc<LogRecord>>, ReadError> {
+        let from = if planted(Mutation::CompactionNotTold) { from.max(self.oldest()) } else { from };
         let head = self.head();
         if from > head {
             return Ok(Vec::new());
         }
         {
             let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            if from < ring.oldest {
+            if from < ring.oldest && !planted(Mutation::CompactionNotTold) {
                 return Err(ReadError::Compacted { oldest: ring.oldest, head });
             }
             if let Some(first) = ring.recent.front()
                 && first.revision <= from
             {
-                let skip = usize::try_from(from.0 - first.revision.0).unwrap_or(usize::MAX);
+                let late = u64::from(from < head && planted(Mutation::RingOffByOne));
+                let skip = usize::try_from(from.0 - first.revision.0 + late).unwrap_or(usize::MAX);
                 let seen = ring.recent.iter().skip(skip).take_while(|log| log.revision <= head);
                 let mut room = CHUNK_BYTES;
                 let fits = |log: &&Arc<LogRecord>| {
@@ -280,6 +283,7 @@ impl Subscription {
 fn read_slots(store: &dyn Store, from: Revision, to: Revision) -> Result<Vec<Arc<LogRecord>>, StoreError> {
     let mut found = Vec::new();
     let mut bytes = 0;
+    let from = if planted(Mutation::HistoryOffByOne) { from.next() } else { from };
     for revision in from.0..=to.0 {
         if bytes > CHUNK_BYTES {
             break;

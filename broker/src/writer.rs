@@ -22,6 +22,8 @@ use mesh_core::command::{Command, Request};
 use mesh_core::event::{Event, LeaveCause};
 use mesh_core::id::SessionId;
 use mesh_core::idempotency::Idempotency;
+use mesh_core::mutation::{Mutation, planted};
+use mesh_core::outcome::Outcome;
 use mesh_core::rejection::Rejection;
 use mesh_core::state::deadlines::Due;
 use mesh_core::state::{Decision, Transaction};
@@ -239,10 +241,17 @@ impl Writer {
         match input {
             Input::Submit(request, caller) => {
                 let answer = self.decide(&request)?;
+                let is_no = matches!(&answer, Err(_) | Ok(Reply { outcome: Outcome::Conflicts(_), .. }));
+                if planted(Mutation::AnswerBeforeCommit) || (is_no && planted(Mutation::RefusalBeforeCommit))
+                {
+                    let _ = caller.send(answer);
+                    return Ok(());
+                }
                 self.pending.answers.push((caller, answer));
             }
             Input::Detached { session, connection, at } => {
-                let until = at.after(self.config.grace);
+                let grace = if planted(Mutation::GraceIgnored) { Millis::ZERO } else { self.config.grace };
+                let until = at.after(grace);
                 self.graces.insert((until, session), connection);
             }
             Input::Probe(caller) => self.pending.probes.push(caller),
@@ -292,6 +301,12 @@ impl Writer {
         let reply = Reply { revision: transaction.log.revision, outcome: transaction.outcome.clone() };
         self.state.apply_transaction(&transaction, self.clock.at());
         self.idempotency.remember(&transaction.log);
+        if planted(Mutation::ViewBeforeCommit) {
+            self.view.apply(std::iter::once(&transaction), self.clock.at());
+        }
+        if planted(Mutation::PublishBeforeCommit) {
+            self.publisher.publish(std::iter::once(transaction.log.clone()));
+        }
         self.pending.cost += cost;
         self.pending.batch.merge(batch);
         self.pending.transactions.push(transaction);
@@ -302,13 +317,17 @@ impl Writer {
     pub fn commit(&mut self) -> Result<(), StoreError> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.transactions.is_empty() {
-            self.write(&pending.batch, pending.transactions.len())?;
+            self.write(&pending.batch, pending.transactions.len()).or_else(taken_for_good)?;
             if let Some(last) = pending.transactions.last() {
                 self.store.mark(last.log.revision.0)?;
             }
             self.note_sessions(&pending.transactions);
-            self.view.apply(pending.transactions.iter(), self.clock.at());
-            self.publisher.publish(pending.transactions.iter().map(|t| t.log.clone()));
+            if !planted(Mutation::ViewBeforeCommit) {
+                self.view.apply(pending.transactions.iter(), self.clock.at());
+            }
+            if !planted(Mutation::PublishBeforeCommit) {
+                self.publisher.publish(pending.transactions.iter().map(|t| t.log.clone()));
+            }
             self.note_history(&pending.transactions);
         }
         for (caller, answer) in pending.answers {
@@ -420,6 +439,10 @@ impl Writer {
     /// Until when a session lives, as far as its signs of life tell.
     fn alive_until(&self, session: SessionId) -> Option<Timestamp> {
         let ttl = self.state.peers.by_session(session)?.session.as_ref()?.ttl;
+        let ttl = if planted(Mutation::LeaseTooShort) { Millis(ttl.0 / 2) } else { ttl };
+        if planted(Mutation::SignsOfLifeIgnored) {
+            return Some(self.clock.at());
+        }
         // A session whose join is not durable yet waits for its answer: it is alive.
         Some(self.leases.last_seen(session).unwrap_or_else(|| self.clock.at()).after(ttl))
     }
@@ -440,4 +463,9 @@ impl Writer {
         }
         None
     }
+}
+
+/// A failed commit stays one, but for a planted bug.
+fn taken_for_good(error: StoreError) -> Result<(), StoreError> {
+    if planted(Mutation::CommitErrorIgnored) { Ok(()) } else { Err(error) }
 }

@@ -18,7 +18,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
     (
         "The mesh itself",
         &[
-            "mcp", "hook", "demo", "status", "serve", "stop", "restart", "token", "backup", "restore", "fsck",
+            "mcp",
+            "hook",
+            "demo",
+            "status",
+            "serve",
+            "stop",
+            "restart",
+            "token",
+            "backup",
+            "restore",
+            "fsck",
             "completions",
         ],
     ),

@@ -25,6 +25,7 @@ pub mod event;
 pub mod id;
 pub mod idempotency;
 pub mod limits;
+pub mod mutation;
 pub mod outcome;
 pub mod pattern;
 pub mod record;

@@ -22,6 +22,7 @@ use crate::command::{Command, Request};
 use crate::event::{Event, LeaveCause};
 use crate::id::{PeerName, ScopeId, SessionId};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::outcome::Outcome;
 use crate::record::{LogRecord, PeerRecord, Record, RecordKey, ScopeRecord, Write};
 use crate::rejection::Rejection;
@@ -296,6 +297,8 @@ impl State {
         let last_revision = head.map_or(Revision::ZERO, |head| head.last_revision);
         let last_sequence = head.map_or(Sequence::default(), |head| head.sequence);
         let sequence = if events.is_empty() { Sequence::default() } else { last_sequence.next() };
+        let skips = planted(Mutation::SequenceSkipped) && revision.0.is_multiple_of(16);
+        let sequence = if skips { sequence.next() } else { sequence };
         let was_due = head.is_some_and(|head| head.handover_due);
         let handover_due = handover_due.unwrap_or(was_due);
         if !events.is_empty() || handover_due != was_due {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use mesh_core::State;
 use mesh_core::idempotency::Idempotency;
-use mesh_core::record::{LogRecord, Write};
+use mesh_core::mutation::{Mutation, planted};
+use mesh_core::record::{LogRecord, Record, Write};
 use mesh_core::revision::Revision;
 use mesh_core::time::Timestamp;
 
@@ -44,10 +45,19 @@ pub fn recover(store: &dyn Store, ring: usize) -> Result<Recovered, StoreError> 
         Ok(())
     })?;
     logs.sort_unstable_by_key(|log| log.revision);
+    if planted(Mutation::LastRecordDropped) {
+        logs.pop();
+    }
+    if planted(Mutation::MessageDropped)
+        && let Some(last) = writes.iter().rposition(|write| matches!(write, Write::Put(Record::Message(_))))
+    {
+        writes.remove(last);
+    }
     let at = logs.last().map_or(old.at, |log| log.at);
     let mut state = State::default();
     for write in &writes {
-        state.apply(write, at);
+        let lost = if planted(Mutation::LeasesNotRestarted) { 1_500 } else { 0 };
+        state.apply(write, Timestamp(at.0.saturating_sub(lost)));
     }
     let head = logs.last().map_or(old.revision, |log| log.revision);
     state.advance(head);
@@ -61,7 +71,7 @@ pub fn recover(store: &dyn Store, ring: usize) -> Result<Recovered, StoreError> 
     }
     let history = consecutive(&logs);
     let mut idempotency = Idempotency::default();
-    for log in history {
+    for log in history.iter().filter(|_| !planted(Mutation::RequestsNotRecovered)) {
         idempotency.remember(log);
     }
     let recent = history.iter().skip(history.len().saturating_sub(ring)).cloned().collect();

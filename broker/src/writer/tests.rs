@@ -241,6 +241,7 @@ fn joining(session: SessionId, who: &str) -> Request {
         ttl: Millis::minutes(10),
         session,
         name_seed: 0,
+        allowed: Pattern::any(),
     }))
 }
 

@@ -17,11 +17,13 @@ use super::State;
 use super::deadlines::Due;
 use crate::id::{EntryKey, ScopeId};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::record::{EntryRecord, PastRecord, PolicyKind, PolicyRecord};
 use crate::rejection::Rejection;
 use crate::revision::Version;
 use crate::target::Target;
 use crate::target::index::TargetIndex;
+use crate::time::Millis;
 use history::Deleted;
 
 pub(super) use write::Content;
@@ -252,6 +254,9 @@ impl State {
         }
         let due = Due::Entry(record.scope.clone(), record.key.clone());
         match record.ttl {
+            Some(ttl) if planted(Mutation::EntryTooShort) => {
+                self.deadlines.set(due, record.at.after(Millis(ttl.0 / 2)));
+            }
             Some(ttl) => self.deadlines.set(due, record.at.after(ttl)),
             None => self.deadlines.clear(&due),
         }

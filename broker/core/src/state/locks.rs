@@ -21,6 +21,7 @@ use super::deadlines::Due;
 use super::peers::orphan_delay;
 use crate::id::{PeerName, ScopeId};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::record::{LockKey, LockMode, LockRecord, PeerKey, PeerRecord, ReleaseRequestRecord, WaiterRecord};
 use crate::rejection::Rejection;
 use crate::revision::Ticket;
@@ -269,6 +270,9 @@ impl State {
         }
         let own = |target: &Target| {
             let lock = self.locks.get(&caller.scope, target, &caller.name);
+            let holders = || self.locks.by_scope.get(&caller.scope)?.get(target);
+            let anyone = || holders().and_then(|holders| holders.values().next());
+            let lock = if planted(Mutation::ReleaseByAnyone) { lock.or_else(anyone) } else { lock };
             lock.ok_or_else(|| Rejection::LockNotHeld { path: target.clone() })
         };
         targets.iter().map(own).collect()
@@ -279,6 +283,8 @@ impl State {
         let holder = self.peers.get(&record.scope, &record.holder);
         let orphaned = holder.map_or(Some(limits::LOCK_DELAY), |peer| orphan_delay(peer, record.session));
         let ttl = orphaned.map_or(record.ttl, |delay| delay.min(record.ttl));
+        let ttl = if planted(Mutation::LockTooShort) { Millis(ttl.0 / 2) } else { ttl };
+        let ttl = if planted(Mutation::LockImmortal) { Millis(ttl.0 * 1_000) } else { ttl };
         self.deadlines.set(Due::Lock(record.key()), now.after(ttl));
     }
 

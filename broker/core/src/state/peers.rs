@@ -11,6 +11,7 @@ use crate::command::{Join, Update};
 use crate::event::{Event, LeaveCause, PeerChange, UnlockCause};
 use crate::id::{CredentialId, PeerName, ResumeKey, ScopeId, SessionId};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::outcome::Outcome;
 use crate::record::{PeerInfo, PeerKey, PeerRecord, Record, SessionEnd, SessionRecord, Write};
 use crate::rejection::Rejection;
@@ -381,7 +382,9 @@ impl State {
     /// Locks of sessions that are over live on for the lock-delay at most.
     fn shorten_orphaned_locks(&mut self, peer: &PeerRecord, now: Timestamp) {
         for lock in self.locks.of_holder(&peer.key()) {
-            if let Some(delay) = orphan_delay(peer, lock.session) {
+            if let Some(delay) = orphan_delay(peer, lock.session)
+                && !planted(Mutation::OrphansStay)
+            {
                 self.deadlines.set_earlier(Due::Lock(lock.key()), now.after(delay));
             }
         }

@@ -182,7 +182,9 @@ impl Scope {
             | Event::LockReleaseAnswered(_)
             | Event::FileTouched(_)
             | Event::ContractChanged(_)
-            | Event::PolicyChanged(_) => {}
+            | Event::PolicyChanged(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_) => {}
         }
     }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use mesh_broker::service::auth::{Authority, ConnectionInfo, SessionTokens, Transport};
+use mesh_broker::ids::Ids;
+use mesh_broker::service::auth::{Authority, ConnectionInfo, Passes, SessionTokens, Transport};
 use mesh_broker::service::{self, BrokerInfo, Indices, Mesh, Reads, Shown, Waits, Wakes, WatchCount};
 use mesh_broker::store::{Identity, MemoryDisk, MemoryStore, Secret, Store};
+use mesh_broker::vitals::Vitals;
 use mesh_broker::writer::{self, Started, WriterConfig};
 use mesh_core::State;
 use mesh_core::record::Record;
@@ -75,6 +77,7 @@ impl Broker {
             incarnation: store.identity().incarnation,
             store: store.clone(),
         };
+        let vitals = Vitals::new(started.commits, started.handle.clone());
         let mesh = Mesh {
             reads: Reads::new(started.leases.clone()),
             shown: Shown::default(),
@@ -90,6 +93,9 @@ impl Broker {
             shutdown: CancellationToken::new(),
             watches: WatchCount::default(),
             waits: Waits::default(),
+            ids: Ids::default(),
+            vitals: Arc::new(vitals),
+            passes: Passes::default(),
         };
         let routes = service::router(&mesh, Arc::new(Authority::new(UID, None))).unwrap();
         let mut broker = Self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::command::{Fence, Precondition};
 use crate::id::{EntryKey, ScopeId};
+use crate::mutation::{Mutation, planted};
 use crate::record::{EntryRecord, PeerRecord, PolicyKind};
 use crate::rejection::{Rejection, WriteConflict};
 use crate::revision::Revision;
@@ -51,6 +52,9 @@ impl<'a> Attempt<'a> {
 
     /// Demands what the caller named; what it has read does not matter.
     pub(super) fn demand_named(&self, precondition: Precondition) -> Result<(), Rejection> {
+        if planted(Mutation::CompareDropped) {
+            return Ok(());
+        }
         match (precondition, self.present) {
             (Precondition::Any | Precondition::LastRead(_), _) | (Precondition::MustNotExist, None) => Ok(()),
             (Precondition::MustNotExist, Some(entry)) => Err(Rejection::KeyExists {
@@ -113,6 +117,9 @@ impl<'a> Attempt<'a> {
         precondition: Precondition,
     ) -> Option<(Option<Arc<EntryRecord>>, &'a Arc<EntryRecord>)> {
         let Precondition::LastRead(read) = precondition else { return None };
+        if planted(Mutation::OverwriteUnread) {
+            return None;
+        }
         let theirs = self.present.filter(|entry| read != Some(entry.revision) && !self.is_own(entry))?;
         Some((self.as_of(read), theirs))
     }

@@ -9,6 +9,7 @@ use crate::command::Acquire;
 use crate::event::Event;
 use crate::id::{PeerName, ScopeId, SessionId};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::outcome::{Conflict, Obstacle, Outcome};
 use crate::record::{LockMode, LockRecord, PeerRecord, Record, WaiterRecord, Write};
 use crate::rejection::Rejection;
@@ -121,7 +122,7 @@ impl State {
         let outlook = Outlook::new(self, caller.scope.clone());
         let Acquire { targets, mode, .. } = acquire;
         let wish = Wish { peer: Some(&caller.name), targets, mode: *mode, ticket: None };
-        if outlook.grants(&wish) {
+        if planted(Mutation::LockGuardDropped) || outlook.grants(&wish) {
             return self.grant(caller, acquire, subject, now).map(Step::Change);
         }
         if acquire.wait > Millis::ZERO {
@@ -137,10 +138,13 @@ impl State {
         subject: Option<&Target>,
         now: Now,
     ) -> Result<Change, Rejection> {
-        let terms = Terms::new(caller, acquire, FencingToken(self.next_revision()), now);
+        let token = if planted(Mutation::TokenNotRising) { self.revision } else { self.next_revision() };
+        let terms = Terms::new(caller, acquire, FencingToken(token), now);
         let own = |target: &Target| self.locks.get(&caller.scope, target, &caller.name);
         let lock = |target| Arc::new(terms.lock(own(target).map(Arc::as_ref), target));
-        let locks: Vec<Arc<LockRecord>> = acquire.targets.iter().map(lock).collect();
+        let torn = usize::from(planted(Mutation::SetTorn) && acquire.targets.len() > 1);
+        let targets = acquire.targets.iter().take(acquire.targets.len() - torn);
+        let locks: Vec<Arc<LockRecord>> = targets.map(lock).collect();
         let new: Vec<Target> =
             acquire.targets.iter().filter(|target| own(target).is_none()).cloned().collect();
         self.locks.check_limits(&caller.key(), new.len(), globs(&new))?;

@@ -8,6 +8,7 @@ use super::room::Room;
 use crate::event::{Event, UnlockCause, WaitEndCause};
 use crate::id::{PeerName, ScopeId, SessionId};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::outcome::Outcome;
 use crate::record::{Contract, LockRecord, PeerKey, Record, RecordKey, WaiterRecord, Write};
 use crate::revision::FencingToken;
@@ -94,7 +95,7 @@ impl<'a> Handover<'a> {
 
     /// The change, with all granted that can be.
     pub(in crate::state) fn finish(mut self) -> Change {
-        if self.outlook.is_freer() {
+        if self.outlook.is_freer() && !planted(Mutation::HandoverForgotten) {
             self.change.handover_due = Some(self.grant_those_who_wait(0));
         }
         self.change

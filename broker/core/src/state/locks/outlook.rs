@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::reach::Reach;
 use super::{Holders, clash};
 use crate::id::{PeerName, ScopeId};
+use crate::mutation::{Mutation, planted};
 use crate::record::{LockMode, LockRecord, PeerKey, WaiterRecord};
 use crate::revision::Ticket;
 use crate::state::State;
@@ -103,7 +104,8 @@ impl<'a> Outlook<'a> {
 
     /// True when nobody is in the way.
     pub(super) fn grants(&self, wish: &Wish<'_>) -> bool {
-        self.locks_in_the_way(wish).next().is_none() && self.waiters_in_the_way(wish).next().is_none()
+        let in_turn = || planted(Mutation::QueueIgnored) || self.waiters_in_the_way(wish).next().is_none();
+        self.locks_in_the_way(wish).next().is_none() && in_turn()
     }
 
     /// Locks of others that exclude a wish, with the target that they exclude.

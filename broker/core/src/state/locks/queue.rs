@@ -7,6 +7,7 @@ use super::handover::Handover;
 use super::{Locks, globs};
 use crate::event::{UnlockCause, WaitEndCause};
 use crate::id::ScopeId;
+use crate::mutation::{Mutation, planted};
 use crate::outcome::Outcome;
 use crate::record::{PeerKey, PeerRecord, WaiterRecord};
 use crate::revision::Ticket;
@@ -14,7 +15,7 @@ use crate::state::deadlines::Due;
 use crate::state::{Change, State, Step};
 use crate::target::Target;
 use crate::target::index::TargetIndex;
-use crate::time::{Now, Timestamp};
+use crate::time::{Millis, Now, Timestamp};
 use crate::{limits, rejection::Rejection};
 
 type Tickets = BTreeMap<Ticket, Arc<WaiterRecord>>;
@@ -219,7 +220,8 @@ impl State {
     pub(in crate::state) fn apply_waiter(&mut self, record: &Arc<WaiterRecord>) {
         self.locks.queue.insert(record);
         self.locks.count_globs(&record.scope, &record.targets);
-        self.deadlines.set(Due::Waiter(record.ticket), record.at.after(record.wait));
+        let wait = if planted(Mutation::WaitTooShort) { Millis(record.wait.0 / 2) } else { record.wait };
+        self.deadlines.set(Due::Waiter(record.ticket), record.at.after(wait));
         if self.peers.by_session(record.session).is_none() {
             self.locks.queue.over.insert(record.ticket);
             self.deadlines.set(Due::Waiter(record.ticket), record.at);

@@ -9,6 +9,7 @@ use crate::command::Send;
 use crate::event::{Event, preview};
 use crate::id::{MessageId, PeerName, ScopeId, TopicName};
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::outcome::{Delivery, Outcome};
 use crate::record::{MessageRecord, PeerRecord, Recipients, Record, Write};
 use crate::rejection::Rejection;
@@ -167,6 +168,7 @@ impl State {
             return Err(Rejection::invalid("up_to_revision", problem));
         }
         let mut peer = PeerRecord::clone(caller);
+        let up_to = if planted(Mutation::AcknowledgedTooFar) { up_to.next() } else { up_to };
         peer.acknowledged = peer.acknowledged.max(up_to);
         let outcome =
             Outcome::Acknowledged { acknowledged: peer.acknowledged, unread: self.messages.unread(&peer) };
