@@ -83,7 +83,7 @@ fn backups_of_newer_formats_are_refused_by_name() {
     let (store, _) = store();
     let newer = Header { store_format: 99, ..header(&store) };
     let mut bytes = Vec::new();
-    write(&newer, store.clone().snapshot().unwrap().as_mut(), &mut bytes).unwrap();
+    write(&newer, store.snapshot().unwrap().as_mut(), &mut bytes).unwrap();
     let refused = read(&bytes).unwrap_err().to_string();
     assert!(refused.starts_with("the backed up store has format 99"), "{refused}");
 }

@@ -463,7 +463,7 @@ fn a_snapshot_is_of_the_moment_it_began_whatever_is_committed_meanwhile<B: Backe
     assert!(read == before, "{} records in place of {}", read.len(), before.len());
     drop(snapshot);
     let after = contents(&*store);
-    let mut snapshot = store.clone().snapshot().unwrap();
+    let mut snapshot = store.snapshot().unwrap();
     assert!(self::read(snapshot.as_mut(), |_| {}) == after, "the next one is of its own moment");
 }
 

@@ -6,7 +6,7 @@ use mesh_chaos::victim::Victims;
 use mesh_chaos::{kills, storm};
 
 fn seed() -> u64 {
-    u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos())
+    u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos())
 }
 
 fn victims() -> Victims {

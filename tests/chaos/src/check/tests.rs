@@ -15,6 +15,7 @@ fn batch(revision: u64, actor: &str, request_id: &str, events: Vec<Event>) -> Ev
         sequence: revision,
         prev_revision: revision - 1,
         actor: actor.into(),
+        credential: String::new(),
         request_id: request_id.into(),
         commit_time: None,
         events: events.into_iter().map(|event| proto::Event { event: Some(event) }).collect(),
@@ -206,7 +207,7 @@ fn locks_ended_by_others_are_found() {
     finds(Fault::Unlock, |history| history.log[4].actor = "owl".into());
     finds(Fault::Unlock, |history| *event(history, 5, 0) = unlocked("docs/", "fox", UnlockCause::Released));
     finds(Fault::Unlock, |history| {
-        *event(history, 5, 0) = unlocked("src/", "fox", UnlockCause::SessionEnded)
+        *event(history, 5, 0) = unlocked("src/", "fox", UnlockCause::SessionEnded);
     });
 }
 

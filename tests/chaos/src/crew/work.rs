@@ -302,18 +302,14 @@ impl Worker {
             return false;
         }
         let up_to = page.next_after_revision;
-        let request = AcknowledgeMessagesRequest {
-            up_to_revision: up_to,
-            request_id: request_id(),
-            ..Default::default()
-        };
+        let request = AcknowledgeMessagesRequest { up_to_revision: up_to, request_id: request_id() };
         let call = |client: Client| {
             let request = request.clone();
             async move { client.messages().acknowledge_messages(request).await }
         };
         let tries = self.some_tries();
         let heard = match tries {
-            Tries::UntilAnswered => self.record.patiently(|| self.session.call(call.clone())).await,
+            Tries::UntilAnswered => self.record.patiently(|| self.session.call(call)).await,
             Tries::One => self.only_once(call).await,
         };
         if let (Err(error), Tries::UntilAnswered) = (&heard, tries) {
