@@ -1,7 +1,7 @@
 //! Figures about a running broker: what is counted as it happens, and what is looked up when somebody asks.
 //!
-//! Owns the counters, the one list of all figures with their names ([`gather`]), and the ways out of it: Prometheus
-//! asks, and [`crate::otlp`] sends. What must hold: no label names a scope, a peer or anything else that callers choose, so the number of series is
+//! Owns the counters, the one list of all figures with their names (`gather`), and the ways out of it: Prometheus
+//! asks, and `otlp` sends. What must hold: no label names a scope, a peer or anything else that callers choose, so the number of series is
 //! bounded; what is only for the figures is not measured unless somebody asked for them; counting takes atomics and,
 //! per call, one short lock.
 

@@ -135,6 +135,7 @@ pub fn kind_of(key: &[u8]) -> &'static str {
         Some(&WAITER) => "waiting requests",
         Some(&RELEASE_REQUEST) => "requests to make way",
         Some(&TOUCH) => "touches",
+        Some(&TOKEN) => "tokens",
         Some(_) | None => "unknown",
     }
 }

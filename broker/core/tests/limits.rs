@@ -170,6 +170,10 @@ fn table() -> Vec<(&'static str, String, &'static str)> {
         PLACE_KEPT: a_place_that_is_not_claimed_after_a_restart_is_given_up,
         GLOB_BYTES: names_and_globs_are_bounded,
         POINTER_BYTES: a_conflict_names_only_so_many_fields_and_none_at_length,
+        PATTERN_BYTES: patterns_have_a_grammar,
+        TOKENS: there_are_only_so_many_tokens,
+        TOKEN_SCOPES: a_token_is_as_long_as_it_may_be_and_no_longer,
+        TOKEN_NOTE_BYTES: a_token_is_as_long_as_it_may_be_and_no_longer,
         // Kept by the transport, which holds back or ends what is beyond.
         RESET_STREAMS: nothing_is_refused,
         STREAM_WINDOW: nothing_is_refused,

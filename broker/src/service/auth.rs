@@ -1,7 +1,7 @@
 //! From connection and credential to caller. Who calls is never a field of a request.
 //!
-//! Owns the check that every call passes first: [`authority`] finds out who it is, [`rules`] whether its role allows the
-//! method, [`gate`] stands before every service, and [`passes`] ends what somebody is doing whose token is over. What must
+//! Owns the check that every call passes first: `authority` finds out who it is, `rules` whether its role allows the
+//! method, `gate` stands before every service, and `passes` ends what somebody is doing whose token is over. What must
 //! hold: no call reaches a service without a [`Caller`]; secrets are compared in constant time and never shown or logged;
 //! what a caller may not see is to it as what is not there.
 

@@ -5,7 +5,7 @@
 //! which names fields, keys and paths, and never what is in them.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,21 +20,11 @@ use crate::vitals::Vitals;
 
 /// Longest path of a method that is logged.
 const PATH: usize = 128;
-/// How long refused credentials are only counted after one was logged: whoever tries many shall not fill the log.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// Puts the edge around services.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
     vitals: Arc<Vitals>,
-    credentials: Arc<Mutex<Unheard>>,
-}
-
-/// Refused credentials since one was logged.
-#[derive(Debug, Default)]
-struct Unheard {
-    logged: Option<Instant>,
-    since: u64,
 }
 
 /// A service behind the edge.
@@ -46,7 +36,7 @@ pub(crate) struct Guarded<S> {
 
 impl Edge {
     pub(crate) fn new(vitals: Arc<Vitals>) -> Self {
-        Self { vitals, credentials: Arc::default() }
+        Self { vitals }
     }
 
     /// Notes how a call went: its status, if it was refused before there was anything to answer.
@@ -73,13 +63,6 @@ impl Edge {
             Code::Internal | Code::DataLoss | Code::Unknown => {
                 tracing::error!(parent: span, method, code, reason, why, took_us, "failed");
             }
-            Code::Unauthenticated => {
-                if let Some(unheard) = self.unheard() {
-                    tracing::warn!(
-                        parent: span, method, unheard, "refused: no credential, or not one that is good"
-                    );
-                }
-            }
             Code::Unavailable if reason == "OVERLOADED" => {
                 tracing::warn!(parent: span, method, code, reason, why, took_us, "refused");
             }
@@ -90,6 +73,8 @@ impl Edge {
             | Code::NotFound
             | Code::AlreadyExists
             | Code::PermissionDenied
+            // The gate tells of those, and not of each.
+            | Code::Unauthenticated
             | Code::ResourceExhausted
             | Code::FailedPrecondition
             | Code::Aborted
@@ -99,17 +84,6 @@ impl Edge {
                 tracing::debug!(parent: span, method, code, reason, why, took_us, "refused");
             }
         }
-    }
-
-    /// How many refused credentials were not logged, if this one is to be.
-    fn unheard(&self) -> Option<u64> {
-        let mut unheard = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        if unheard.logged.is_some_and(|logged| logged.elapsed() < QUIET) {
-            unheard.since += 1;
-            return None;
-        }
-        unheard.logged = Some(Instant::now());
-        Some(std::mem::take(&mut unheard.since))
     }
 }
 
@@ -170,19 +144,4 @@ fn micros(span: Duration) -> u64 {
 
 fn short(path: &str) -> &str {
     path.get(..path.floor_char_boundary(PATH)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_tries_many_credentials_does_not_fill_the_log() {
-        let (writer, _inputs) = crate::queue::queue();
-        let edge = Edge::new(Arc::new(Vitals::new(Arc::default(), writer)));
-        assert_eq!(edge.unheard(), Some(0));
-        assert_eq!((edge.unheard(), edge.unheard()), (None, None));
-        edge.credentials.lock().unwrap().logged = Instant::now().checked_sub(QUIET);
-        assert_eq!(edge.unheard(), Some(2));
-    }
 }

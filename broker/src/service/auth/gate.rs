@@ -99,12 +99,12 @@ impl Gate {
         let known = Known { view, clock, passes };
         let admitted = self.authority.admit(connection.transport, headers, &known);
         if let Err(refusal) = &admitted
-            && let Some(before) = self.refused.is_due(clock.at().0)
+            && let Some(unheard) = self.refused.is_due(clock.at().0)
         {
             // An id is no secret, and what is none is not shown.
             let token = bearer(headers).and_then(id_of);
             let token = token.as_ref().map_or("none that could be known", |id| id.as_str());
-            tracing::warn!(transport = ?connection.transport, token, %refusal, before, "somebody was not let in");
+            tracing::warn!(transport = ?connection.transport, token, %refusal, unheard, "somebody was not let in");
         }
         admitted
     }

@@ -8,6 +8,7 @@ const RULES: &[(&str, Role)] = &[
     ("/grpc.health.v1.Health/Watch", Role::Observer),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Role::Observer),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Role::Observer),
+    ("/mesh.v1.AdminService/Backup", Role::Admin),
     ("/mesh.v1.AdminService/GetStatus", Role::Observer),
     ("/mesh.v1.AdminService/Stop", Role::Admin),
     ("/mesh.v1.EventService/ListEvents", Role::Observer),

@@ -309,12 +309,21 @@ impl Disk {
 
     fn rename(&mut self, call: &Call) -> Result<()> {
         let (Some(from), Some(to)) = (self.path(call, 0)?, self.path(call, 1)?) else { return Ok(()) };
-        ensure!(from[..from.len() - 1] == to[..to.len() - 1], "a rename into another directory");
+        let is_near = from[..from.len() - 1] == to[..to.len() - 1];
         let (directory, old) = self.parent(&from)?;
         let new = to.last().context("no name")?.clone();
         let node = directory.now.remove(&old).with_context(|| format!("no {old}"))?;
+        if is_near {
+            directory.now.insert(new.clone(), node);
+            directory.pending.push((call.end, Entry::Rename(old, new)));
+            return Ok(());
+        }
+        // Two directories change, each by itself: no matter for a socket, which a cut takes anyway.
+        directory.pending.push((call.end, Entry::Remove(old)));
+        ensure!(self.nodes[node].is_socket, "a rename into another directory");
+        let (directory, new) = self.parent(&to)?;
         directory.now.insert(new.clone(), node);
-        directory.pending.push((call.end, Entry::Rename(old, new)));
+        directory.pending.push((call.end, Entry::Add(new, node)));
         Ok(())
     }
 
