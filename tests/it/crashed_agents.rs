@@ -85,6 +85,15 @@ impl Agent<'_> {
         self.hook("PostToolUse", &self.tool(tool, file))
     }
 
+    /// As a command in the agent's own shell.
+    fn lock(&self, paths: &[&str]) {
+        let mut command = self.ground.mesh.meshctl(&["lock"]);
+        command.args(paths).current_dir(&self.ground.root).env_remove("MESH_SCOPE");
+        command.env("CLAUDE_CODE_SESSION_ID", self.session);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn read(&self, file: &str) {
         assert_eq!(self.before("Read", file), None);
         assert_eq!(self.after("Read", file), None);
@@ -137,6 +146,28 @@ async fn the_lock_of_a_crashed_agent_is_free_for_the_next_and_its_edit_is_known(
     assert_eq!(last_editor(&watcher, "b.rs").await, None);
     second.read("a.rs");
     assert_eq!(second.before("Write", "a.rs"), None);
+}
+
+#[tokio::test]
+async fn an_edit_under_a_lock_that_the_agent_took_itself_is_known_after_its_crash() {
+    let ground = Ground::new();
+    let _broker = ground.mesh.serve(&[]);
+    let (first, second) = (ground.agent("s1"), ground.agent("s2"));
+    for agent in [&first, &second] {
+        agent.read("a.rs");
+        agent.read("b.rs");
+    }
+    first.lock(&["a.rs", "b.rs"]);
+    for file in ["a.rs", "b.rs"] {
+        assert_eq!(first.before("Write", file), None);
+        write(&ground.root, file, "one\ntwo\n");
+    }
+    assert_eq!(first.after("Write", "b.rs"), None);
+    first.crash();
+    let refusal = second.before("Write", "a.rs").unwrap();
+    assert!(refusal.contains("a.rs was changed since you read it: "), "{refusal}");
+    let editor = last_editor(&ground.watcher().await, "a.rs").await.unwrap();
+    assert!(refusal.contains(&format!(": {editor} edited it")), "{refusal}");
 }
 
 #[tokio::test]

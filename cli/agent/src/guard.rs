@@ -130,6 +130,7 @@ async fn lock(
         if let Err(error) = note(desk, &group.project, files) {
             tracing::debug!(%error, "a crash in this edit would not be noticed");
         }
+        begins(desk, &group.project, files, &lent).await?;
         return Ok(lent);
     };
     let policy = group.project.settings.guard.locked;
@@ -138,6 +139,22 @@ async fn lock(
         advice.say(hard, refusal(conflict));
     }
     Ok(lent)
+}
+
+/// Notes what is edited under locks that no hook has taken: a crash before the report would leave no trace of it.
+async fn begins(
+    desk: &Desk,
+    project: &Project,
+    files: &[(String, How)],
+    lent: &[String],
+) -> Result<(), Problem> {
+    let locked = desk.kept.read(&project.scope).map(|member| member.locks).unwrap_or_default();
+    let others = files.iter().map(|(name, _)| name).filter(|name| !lent.contains(name));
+    let own: Vec<_> = others.filter(|name| !locked.contains_key(*name)).cloned().collect();
+    if !own.is_empty() {
+        desk.change_in(project, |member| member.editing.extend(own)).await?;
+    }
+    Ok(())
 }
 
 /// Notes how the files are, so that an edit which this agent has no time to report is known all the same.

@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use mesh_client::Session;
-use mesh_client::agent::{Look, state_of};
+use mesh_client::agent::{Look, Membership, state_of};
 use mesh_client::proto::{DescribePathRequest, Lock, LockMode, Touch, TouchFilesRequest, TouchKind};
 use mesh_hook::Tool;
 use tokio::process::Command;
@@ -93,8 +93,15 @@ pub(crate) async fn after(desk: &Desk, tool: &Tool) -> Result<(), Problem> {
         }
         let session = desk.session_in(&group.project).await?;
         report(&session, &group.project, kind, &names).await?;
-        if kind == TouchKind::Edit && group.project.root == desk.project.root {
-            desk.change_in(&desk.project, |member| member.edited.extend(names)).await?;
+        if kind == TouchKind::Edit {
+            let is_here = group.project.root == desk.project.root;
+            let done = |member: &mut Membership| {
+                member.editing.retain(|name| !names.contains(name));
+                if is_here {
+                    member.edited.extend(names);
+                }
+            };
+            desk.change_in(&group.project, done).await?;
         }
     }
     Ok(())

@@ -138,6 +138,7 @@ async fn end(desk: &Desk, sessions: &[Session]) -> Result<(), Problem> {
         member.working = false;
         member.unclean = None;
         member.edited.clear();
+        member.editing.clear();
     };
     // First here, then on the mesh: whoever waits to wake the agent looks when that is told.
     for session in sessions {
@@ -149,12 +150,16 @@ async fn end(desk: &Desk, sessions: &[Session]) -> Result<(), Problem> {
 
 /// What a turn that was broken off by a crash has left: its locks, and edits that it could not report.
 pub(crate) async fn clear_up(desk: &Desk, session: &Session) -> Result<(), Problem> {
-    let Some(member) = desk.member().filter(|member| !member.locks.is_empty()) else { return Ok(()) };
+    let Some(member) = desk.member().filter(|member| !member.locks.is_empty() || !member.editing.is_empty())
+    else {
+        return Ok(());
+    };
     let touches = mesh_client::agent::unreported(&member, &desk.kept.agent().seen());
     if !touches.is_empty() {
         let branch = desk.project.branch().unwrap_or_default();
         session.touch_files(TouchFilesRequest { touches, branch, ..TouchFilesRequest::default() }).await?;
     }
+    desk.kept.change(&session.scope(), |member| member.editing.clear()).await?;
     give_back(desk, std::slice::from_ref(session)).await
 }
 

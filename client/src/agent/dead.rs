@@ -4,6 +4,8 @@
 //! whose process is known to be gone, on this machine, is ended, and its record changes under its lock; an edit that the
 //! agent had no time to report is reported first; what it is to others (name, mail) waits for it to be resumed.
 
+use std::collections::BTreeSet;
+
 use super::{Agent, Kept, Membership, Process, Record, Registry, Seen};
 use crate::proto::{LeaveRequest, Touch, TouchFilesRequest, TouchKind};
 use crate::{Client, ClientError, ErrorReason, request_id};
@@ -67,6 +69,7 @@ async fn bury(agent: &Agent, client: &Client) -> bool {
             continue;
         }
         membership.locks.clear();
+        membership.editing.clear();
         membership.children.clear();
         membership.working = false;
         membership.ended = true;
@@ -95,10 +98,11 @@ async fn end(membership: &Membership, seen: &Seen, client: &Client) -> Result<()
     over_is_fine(left.await.map(drop))
 }
 
-/// Files that an agent had locked for an edit, and that were changed since.
+/// Files that an agent was about to edit, under whatever lock, and that were changed since.
 pub fn unreported(membership: &Membership, seen: &Seen) -> Vec<Touch> {
+    let names: BTreeSet<_> = membership.locks.keys().chain(&membership.editing).collect();
     let changed =
-        membership.locks.keys().filter(|name| seen.named(name).next().is_some_and(|file| seen.differs(file)));
+        names.into_iter().filter(|name| seen.named(name).next().is_some_and(|file| seen.differs(file)));
     changed.map(|name| Touch { path: name.clone(), kind: TouchKind::Edit.into() }).collect()
 }
 

@@ -85,6 +85,9 @@ pub struct Membership {
     /// Files that hooks have reported as edited in this turn.
     #[serde(default)]
     pub edited: BTreeSet<String>,
+    /// Files cleared for an edit under locks that the agent had taken itself, until a hook reports the edit.
+    #[serde(default)]
+    pub editing: BTreeSet<String>,
 }
 
 impl Membership {
@@ -106,6 +109,7 @@ impl Membership {
             unclean: None,
             ended: false,
             edited: BTreeSet::new(),
+            editing: BTreeSet::new(),
         }
     }
 }
