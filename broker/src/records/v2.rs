@@ -3,13 +3,12 @@
 //! A peer is in records of its own, in events and in outcomes; all else has the bytes it has in format 3, so what does
 //! not name a peer is read as that. The history goes on: of a change of a peer it does not tell what was changed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_core::event::{Event, PeerChange};
-use mesh_core::id::{CredentialId, MessageId, PeerName, ResumeKey, ScopeId, TopicName};
+use mesh_core::id::{MessageId, PeerName};
 use mesh_core::outcome::{Delivery, Outcome};
-use mesh_core::record::{Activity, LogRecord, PeerInfo, PeerRecord, SessionEnd, SessionRecord};
+use mesh_core::record::{Activity, LogRecord, PeerInfo, PeerRecord};
 use mesh_core::revision::Revision;
 use mesh_core::target::Target;
 use mesh_core::time::WallTime;
@@ -25,22 +24,11 @@ pub(super) const FORMAT: [u8; 2] = [0x00, 0x02];
 /// Place among the outcomes of one that was other than it is.
 const SENT: u32 = 3;
 
-/// A peer as it was stored; `PeerRecord` says what its fields are.
-#[derive(Deserialize)]
-pub(super) struct Peer {
-    scope: ScopeId,
-    name: PeerName,
-    info: Info,
-    resume_key: Option<ResumeKey>,
-    session: Option<SessionRecord>,
-    joined: WallTime,
-    ended: Option<SessionEnd>,
-    acknowledged: Revision,
-    topics: BTreeMap<TopicName, Revision>,
-}
+/// A peer as it was stored.
+pub(super) type Peer = v3::Peer<Info>;
 
 #[derive(Deserialize)]
-struct Info {
+pub(super) struct Info {
     agent_kind: String,
     agent_version: String,
     host: String,
@@ -52,32 +40,20 @@ struct Info {
     files: Vec<Target>,
 }
 
-impl From<Peer> for Arc<PeerRecord> {
-    fn from(peer: Peer) -> Self {
-        let info = PeerInfo {
-            agent_kind: peer.info.agent_kind,
-            agent_version: peer.info.agent_version,
-            host: peer.info.host,
-            pid: peer.info.pid,
-            worktree: peer.info.worktree,
-            branch: peer.info.branch,
-            head: peer.info.head,
-            focus: peer.info.focus,
-            files: peer.info.files,
-            ..PeerInfo::default()
-        };
-        Self::new(PeerRecord {
-            scope: peer.scope,
-            name: peer.name,
-            info,
-            resume_key: peer.resume_key,
-            session: peer.session,
-            joined: peer.joined,
-            ended: peer.ended,
-            acknowledged: peer.acknowledged,
-            topics: peer.topics,
-            credential: CredentialId::unix(),
-        })
+impl From<Info> for PeerInfo {
+    fn from(info: Info) -> Self {
+        Self {
+            agent_kind: info.agent_kind,
+            agent_version: info.agent_version,
+            host: info.host,
+            pid: info.pid,
+            worktree: info.worktree,
+            branch: info.branch,
+            head: info.head,
+            focus: info.focus,
+            files: info.files,
+            ..Self::default()
+        }
     }
 }
 

@@ -27,12 +27,12 @@ pub(super) const PEER_UPDATED: u32 = 1;
 pub(super) const JOINED: u32 = 0;
 pub(super) const UPDATED: u32 = 1;
 
-/// A peer as it was stored; `PeerRecord` says what its fields are.
+/// A peer as it was stored, with what it told of itself; `PeerRecord` says what the fields are.
 #[derive(Deserialize)]
-struct Peer {
+pub(super) struct Peer<Info = PeerInfo> {
     scope: ScopeId,
     name: PeerName,
-    info: PeerInfo,
+    info: Info,
     resume_key: Option<ResumeKey>,
     session: Option<SessionRecord>,
     joined: WallTime,
@@ -41,12 +41,12 @@ struct Peer {
     topics: BTreeMap<TopicName, Revision>,
 }
 
-impl From<Peer> for Arc<PeerRecord> {
-    fn from(peer: Peer) -> Self {
+impl<Info: Into<PeerInfo>> From<Peer<Info>> for Arc<PeerRecord> {
+    fn from(peer: Peer<Info>) -> Self {
         Self::new(PeerRecord {
             scope: peer.scope,
             name: peer.name,
-            info: peer.info,
+            info: peer.info.into(),
             resume_key: peer.resume_key,
             session: peer.session,
             joined: peer.joined,
