@@ -93,20 +93,22 @@ impl Gate {
         Ok(Caller { principal, session, connection })
     }
 
-    /// Who calls. A refusal is told to whoever reads the log.
     fn authenticate(&self, connection: &ConnectionInfo, headers: &HeaderMap) -> Result<Principal, Refusal> {
         let Mesh { view, clock, passes, .. } = &*self.mesh;
-        let known = Known { view, clock, passes };
-        let admitted = self.authority.admit(connection.transport, headers, &known);
-        if let Err(refusal) = &admitted
-            && let Some(unheard) = self.refused.is_due(clock.at().0)
-        {
-            // An id is no secret, and what is none is not shown.
-            let token = bearer(headers).and_then(id_of);
-            let token = token.as_ref().map_or("none that could be known", |id| id.as_str());
-            tracing::warn!(transport = ?connection.transport, token, %refusal, unheard, "somebody was not let in");
+        self.authority.admit(connection.transport, headers, &Known { view, clock, passes })
+    }
+
+    /// Tells whoever reads the log that a credential was refused.
+    fn tell<B>(&self, request: &Request<B>, refusal: &Refusal) {
+        if !matches!(refusal, Refusal::Unauthenticated(_) | Refusal::Rejected(Rejection::CredentialOver)) {
+            return;
         }
-        admitted
+        let Some(unheard) = self.refused.is_due(self.mesh.clock.at().0) else { return };
+        let transport = request.extensions().get::<ConnectionInfo>().map(|connection| connection.transport);
+        // An id is no secret, and what is none is not shown.
+        let token = bearer(request.headers()).and_then(id_of);
+        let token = token.as_ref().map_or("none that could be known", |id| id.as_str());
+        tracing::warn!(?transport, token, %refusal, unheard, "somebody was not let in");
     }
 
     /// A session belongs to the credential that joined it, and to the broker's own user.
@@ -168,6 +170,7 @@ where
         let caller = match self.gate.admit(&request) {
             Ok(caller) => caller,
             Err(refusal) => {
+                self.gate.tell(&request, &refusal);
                 let answer = Status::from(refusal).into_http();
                 return Box::pin(std::future::ready(Ok(answer)));
             }
