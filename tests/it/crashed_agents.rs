@@ -47,6 +47,16 @@ impl Ground {
         agent
     }
 
+    /// Two agents that have read both files.
+    fn readers(&self) -> (Agent<'_>, Agent<'_>) {
+        let (first, second) = (self.agent("s1"), self.agent("s2"));
+        for agent in [&first, &second] {
+            agent.read("a.rs");
+            agent.read("b.rs");
+        }
+        (first, second)
+    }
+
     fn sitting(&self, session: &'static str) -> Agent<'_> {
         let mut process = Command::new("cat");
         let process = process.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -124,11 +134,7 @@ async fn last_editor(session: &Session, file: &str) -> Option<String> {
 async fn the_lock_of_a_crashed_agent_is_free_for_the_next_and_its_edit_is_known() {
     let ground = Ground::new();
     let _broker = ground.mesh.serve(&[]);
-    let (first, second) = (ground.agent("s1"), ground.agent("s2"));
-    for agent in [&first, &second] {
-        agent.read("a.rs");
-        agent.read("b.rs");
-    }
+    let (first, second) = ground.readers();
     for file in ["a.rs", "b.rs"] {
         assert_eq!(first.before("Write", file), None);
         let refusal = second.before("Write", file).unwrap();
@@ -152,11 +158,7 @@ async fn the_lock_of_a_crashed_agent_is_free_for_the_next_and_its_edit_is_known(
 async fn an_edit_under_a_lock_that_the_agent_took_itself_is_known_after_its_crash() {
     let ground = Ground::new();
     let _broker = ground.mesh.serve(&[]);
-    let (first, second) = (ground.agent("s1"), ground.agent("s2"));
-    for agent in [&first, &second] {
-        agent.read("a.rs");
-        agent.read("b.rs");
-    }
+    let (first, second) = ground.readers();
     first.lock(&["a.rs", "b.rs"]);
     for file in ["a.rs", "b.rs"] {
         assert_eq!(first.before("Write", file), None);
