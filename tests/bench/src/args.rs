@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::fleet::Plan;
 
@@ -43,12 +43,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// A durable state put, from 1 and from 64 callers
-    Put,
-    /// From the put to its event, with 1 and with 100 subscribers
-    Events,
-    /// Put and events
-    All,
+    /// The broker beside other servers: all rows of the table, or those named
+    Suite {
+        /// What to measure
+        rows: Vec<Row>,
+        /// Few callers and subscribers: whether it works, not how fast
+        #[arg(long)]
+        quick: bool,
+    },
     /// Size of the program, start-up time, and what it takes while nothing happens
     Footprint {
         /// How long to watch it doing nothing
@@ -86,7 +88,24 @@ pub(crate) enum Command {
     Agent { orders: String },
     /// The bare server that the broker is compared with
     #[command(hide = true)]
-    Echo { socket: PathBuf },
+    Echo { at: String },
+}
+
+/// A row of the suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Row {
+    /// A durable put
+    Put,
+    /// A sign of life
+    Heartbeat,
+    /// A read of an entry
+    Read,
+    /// From a put to its event, at a steady rate
+    Events,
+    /// A lock, taken and released
+    Lock,
+    /// A message, sent, read and acknowledged
+    Mail,
 }
 
 impl Args {

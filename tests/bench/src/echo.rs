@@ -1,5 +1,6 @@
 //! A bare tonic server: the same transport, runtime and message size as the broker, and no work at all.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
@@ -7,15 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use hyper_util::rt::TokioIo;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::process::Server;
-use crate::system::{Caller, Subscriber, System};
+use crate::system::{Caller, Subscriber, Way, free_port};
 
 /// Generated from `proto/echo.proto`.
 #[expect(unreachable_pub, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
@@ -30,12 +32,18 @@ use proto::{Payload, Published, Subscription};
 /// Events that may wait for one subscriber.
 const BACKLOG: usize = 1_024;
 
-/// Serves on a socket until killed.
-pub(crate) async fn serve(socket: &Path) -> Result<()> {
-    let listener = UnixListener::bind(socket)?;
-    println!("ready");
+/// Serves on a socket, or on an address of TCP, until killed.
+pub(crate) async fn serve(at: &str) -> Result<()> {
     let service = EchoServer::new(Bare::default());
     let server = tonic::transport::Server::builder().add_service(service);
+    if let Ok(address) = at.parse::<SocketAddr>() {
+        let listener = TcpListener::bind(address).await?;
+        println!("ready");
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        return Ok(server.serve_with_incoming(incoming).await?);
+    }
+    let listener = UnixListener::bind(at)?;
+    println!("ready");
     Ok(server.serve_with_incoming(UnixListenerStream::new(listener)).await?)
 }
 
@@ -88,9 +96,17 @@ impl echo_server::Echo for Bare {
 #[derive(Debug)]
 pub(crate) struct Echo {
     server: Server,
-    socket: PathBuf,
+    pub(crate) way: Way,
+    at: At,
     /// What calls carry, and what events do.
     texts: Texts,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug)]
+enum At {
+    Socket(PathBuf),
+    Port(u16),
 }
 
 /// Texts that make messages as large as those they are compared with.
@@ -101,53 +117,67 @@ pub(crate) struct Texts {
 }
 
 impl Echo {
-    pub(crate) fn start(dir: &Path, texts: Texts) -> Result<Self> {
-        let socket = dir.join("echo.sock");
+    pub(crate) fn start(dir: &Path, texts: Texts, way: Way) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe().context("cannot find myself")?);
-        command.arg("echo").arg(&socket);
-        Ok(Self { server: Server::start(command)?, socket, texts })
+        command.arg("echo");
+        let at = match way {
+            Way::Unix => At::Socket(dir.join("echo.sock")),
+            Way::Tcp => At::Port(free_port()?),
+        };
+        match &at {
+            At::Socket(socket) => command.arg(socket),
+            At::Port(port) => command.arg(format!("127.0.0.1:{port}")),
+        };
+        Ok(Self { server: Server::start(command)?, way, at, texts })
     }
 
-    async fn connect(&self) -> Result<EchoClient<Channel>> {
-        let socket = self.socket.clone();
-        let connector = tower::service_fn(move |_: Uri| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await?;
-        Ok(EchoClient::new(channel))
-    }
-}
-
-impl System for Echo {
-    type Caller = EchoCaller;
-    type Publisher = EchoPublisher;
-    type Subscriber = EchoSubscriber;
-
-    fn name(&self) -> String {
-        "tonic echo".into()
+    pub(crate) fn name(&self) -> String {
+        format!("tonic echo ({})", self.way.name())
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
     }
 
-    async fn callers(&self, callers: usize, connections: usize) -> Result<Vec<EchoCaller>> {
+    async fn connect(&self) -> Result<EchoClient<Channel>> {
+        let channel = match self.at.clone() {
+            At::Socket(socket) => {
+                let connector = tower::service_fn(move |_: Uri| {
+                    let socket = socket.clone();
+                    async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+                });
+                Endpoint::from_static("http://localhost").connect_with_connector(connector).await?
+            }
+            At::Port(port) => Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?.connect().await?,
+        };
+        Ok(EchoClient::new(channel))
+    }
+
+    async fn clients(&self, callers: usize, connections: usize) -> Result<Vec<EchoClient<Channel>>> {
         let mut clients = Vec::with_capacity(connections);
         for _ in 0..connections {
             clients.push(self.connect().await?);
         }
-        let shared = clients.iter().cycle().take(callers);
-        Ok(shared
-            .map(|client| EchoCaller { client: client.clone(), text: self.texts.call.clone() })
+        Ok(clients.iter().cycle().take(callers).cloned().collect())
+    }
+
+    /// Callers that share connections evenly, connected.
+    pub(crate) async fn callers(&self, callers: usize, connections: usize) -> Result<Vec<EchoCaller>> {
+        let clients = self.clients(callers, connections).await?;
+        Ok(clients.into_iter().map(|client| EchoCaller { client, text: self.texts.call.clone() }).collect())
+    }
+
+    /// Callers whose calls reach the subscribers.
+    pub(crate) async fn publishers(&self, callers: usize, connections: usize) -> Result<Vec<EchoPublisher>> {
+        let clients = self.clients(callers, connections).await?;
+        Ok(clients
+            .into_iter()
+            .map(|client| EchoPublisher { client, text: self.texts.event.clone() })
             .collect())
     }
 
-    async fn publisher(&self) -> Result<EchoPublisher> {
-        Ok(EchoPublisher { client: self.connect().await?, text: self.texts.event.clone() })
-    }
-
-    async fn subscriber(&self) -> Result<EchoSubscriber> {
+    /// A subscriber on a connection of its own, once its stream is open.
+    pub(crate) async fn subscriber(&self) -> Result<EchoSubscriber> {
         let mut client = self.connect().await?;
         let mut stream = client.subscribe(Subscription {}).await?.into_inner();
         stream.message().await?.context("no stream")?;

@@ -11,7 +11,7 @@ use crate::cell::{Answers, Cell};
 use crate::load::Load;
 use crate::process::Usage;
 use crate::stats::{Latencies, quantile};
-use crate::system::{Caller, Subscriber, System};
+use crate::system::{Caller, Subscriber};
 
 /// How long an event may take before it counts as lost.
 const LOST: Duration = Duration::from_secs(10);
@@ -37,16 +37,8 @@ struct Sent {
 }
 
 impl<P: Caller, S: Subscriber> Fanout<P, S> {
-    pub(crate) async fn open<Y>(system: &Y, subscribers: usize, rate: u32) -> Result<Self>
-    where
-        Y: System<Publisher = P, Subscriber = S>,
-    {
-        let mut open = Vec::with_capacity(subscribers);
-        for _ in 0..subscribers {
-            open.push(system.subscriber().await?);
-        }
-        let publisher = system.publisher().await?;
-        Ok(Self { name: system.name(), pid: system.pid(), publisher, subscribers: open, rate, next: 0 })
+    pub(crate) fn new(name: String, pid: u32, publisher: P, subscribers: Vec<S>, rate: u32) -> Self {
+        Self { name, pid, publisher, subscribers, rate, next: 0 }
     }
 
     /// Publishes at the rate, one after the other, the clock going on when one takes longer.

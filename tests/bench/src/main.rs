@@ -21,6 +21,7 @@ mod hooks;
 mod load;
 mod mesh;
 mod process;
+mod reference;
 mod report;
 mod repository;
 mod soak;
@@ -31,8 +32,8 @@ mod unary;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use args::{Args, Command};
-use clap::Parser;
+use args::{Args, Command, Row};
+use clap::{Parser, ValueEnum};
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     match &args.command {
-        Some(Command::Echo { socket }) => runtime.block_on(echo::serve(socket)),
+        Some(Command::Echo { at }) => runtime.block_on(echo::serve(at)),
         Some(Command::Footprint { seconds }) => footprint::measure(args, *seconds),
         Some(Command::Growth { writes }) => runtime.block_on(growth::run(args, *writes)),
         Some(Command::Fleet(plan)) => fleet::run(args, plan),
@@ -55,10 +56,12 @@ fn run(args: &Args) -> Result<()> {
         Some(Command::Hooks { times }) => runtime.block_on(hooks::run(args, *times)),
         Some(Command::Flood { noisy }) => runtime.block_on(flood::run(args, *noisy)),
         Some(Command::Soak { workers }) => runtime.block_on(soak::run(args, *workers)),
-        Some(Command::Put) => runtime.block_on(figures::run(args, &[figures::Kind::Put])),
-        Some(Command::Events) => runtime.block_on(figures::run(args, &[figures::Kind::Events])),
-        Some(Command::All) | None => {
-            runtime.block_on(figures::run(args, &[figures::Kind::Put, figures::Kind::Events]))
+        Some(Command::Suite { rows, quick }) if !rows.is_empty() => {
+            runtime.block_on(figures::run(args, rows, *quick))
         }
+        Some(Command::Suite { quick, .. }) => {
+            runtime.block_on(figures::run(args, Row::value_variants(), *quick))
+        }
+        None => runtime.block_on(figures::run(args, Row::value_variants(), false)),
     }
 }

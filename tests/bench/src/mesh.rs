@@ -1,5 +1,7 @@
 //! The broker under measurement, through the Rust SDK: what a program that uses the mesh gets.
 
+mod jobs;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,19 +11,21 @@ use mesh_client::proto::event::Event;
 use mesh_client::proto::state_service_client::StateServiceClient;
 use mesh_client::proto::watch_response::Payload;
 use mesh_client::proto::{EventBatch, PutRequest, WatchRequest, WatchResponse};
-use mesh_client::{Autostart, Client, Config, Home, JoinOptions, Liveness, Session, Transport, request_id};
+use mesh_client::{
+    Autostart, Client, Config, Endpoint, Home, JoinOptions, Liveness, Session, Token, Transport, request_id,
+};
 use prost::Message;
 use tonic::Streaming;
 
 use crate::echo::Texts;
 use crate::process::Server;
-use crate::system::{Caller, Subscriber, System};
+use crate::system::{Caller, Subscriber, Way, free_port};
 
 /// Bytes of a value.
-const VALUE_BYTES: usize = 150;
+pub(crate) const VALUE_BYTES: usize = 150;
 /// Keys that each caller writes in turn.
-const KEYS: u64 = 64;
-const SCOPE: &str = "example.com/acme/bench";
+pub(crate) const KEYS: u64 = 64;
+pub(crate) const SCOPE: &str = "example.com/acme/bench";
 
 /// A broker with a home of its own.
 #[derive(Debug)]
@@ -29,13 +33,30 @@ pub(crate) struct Mesh {
     server: Server,
     name: String,
     home: Home,
+    pub(crate) way: Way,
+    /// Of TCP.
+    port: Option<u16>,
 }
 
 impl Mesh {
     pub(crate) fn start(name: &str, program: &Path, home: &Path) -> Result<Self> {
+        Self::start_on(name, program, home, Way::Unix)
+    }
+
+    /// As [`Mesh::start`], with clients that come on this way.
+    pub(crate) fn start_on(name: &str, program: &Path, home: &Path, way: Way) -> Result<Self> {
         let home = Home::at(home)?;
         home.create()?;
-        Ok(Self { server: Server::start(serve(program, &home)?)?, name: name.into(), home })
+        let mut command = serve(program, &home)?;
+        let port = (way == Way::Tcp).then(free_port).transpose()?;
+        if let Some(port) = port {
+            command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        }
+        Ok(Self { server: Server::start(command)?, name: name.into(), home, way, port })
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{} ({})", self.name, self.way.name())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -49,17 +70,22 @@ impl Mesh {
 
     /// A connection of its own, without a session.
     pub(crate) fn client(&self) -> Result<Client> {
-        Ok(Client::new(Config { autostart: Autostart::Never, ..Config::local(self.home.clone()) })?)
+        let mut config = Config { autostart: Autostart::Never, ..Config::local(self.home.clone()) };
+        if let Some(port) = self.port {
+            config.endpoint = Endpoint::parse(&format!("http://127.0.0.1:{port}"))?;
+            let token = std::fs::read_to_string(self.home.token_path()).context("no token of the broker")?;
+            config.token = Some(Token::parse(token.trim())?);
+        }
+        Ok(Client::new(config)?)
     }
 
-    /// A peer of its own on a connection of its own. Nothing keeps it but its calls, so that no stream is
-    /// measured along.
-    async fn join(&self) -> Result<Session> {
-        self.join_in(SCOPE, None).await
-    }
-
-    /// As [`Mesh::join`], in any scope.
+    /// As [`Mesh::join_over`], on a connection of its own.
     pub(crate) async fn join_in(&self, scope: &str, name: Option<&str>) -> Result<Session> {
+        Self::join_over(&self.client()?, scope, name).await
+    }
+
+    /// A new peer. Nothing keeps it but its calls, so that no stream is measured along.
+    pub(crate) async fn join_over(client: &Client, scope: &str, name: Option<&str>) -> Result<Session> {
         let options = JoinOptions {
             scope: scope.into(),
             name: name.map(str::to_owned),
@@ -67,7 +93,7 @@ impl Mesh {
             liveness: Liveness::Unattended,
             ..JoinOptions::default()
         };
-        Ok(Session::join(&self.client()?, options).await?)
+        Ok(Session::join(client, options).await?)
     }
 }
 
@@ -109,33 +135,33 @@ pub(crate) fn texts() -> Texts {
 /// What the header of a stream's item takes: the name of the history and a revision.
 const HEADER_BYTES: usize = 44;
 
-impl System for Mesh {
-    type Caller = PutCaller;
-    type Publisher = PutCaller;
-    type Subscriber = Watcher;
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn pid(&self) -> u32 {
-        self.server.pid()
-    }
-
-    async fn callers(&self, callers: usize, connections: usize) -> Result<Vec<PutCaller>> {
-        let mut sessions = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            sessions.push(self.join().await?);
+impl Mesh {
+    /// Peers that share connections evenly.
+    pub(crate) async fn peers(&self, peers: usize, connections: usize) -> Result<Vec<Session>> {
+        let clients = (0..connections).map(|_| self.client()).collect::<Result<Vec<_>>>()?;
+        let mut sessions = Vec::with_capacity(peers);
+        for client in clients.iter().cycle().take(peers) {
+            sessions.push(Self::join_over(client, SCOPE, None).await?);
         }
-        let shared = sessions.iter().cycle().take(callers).enumerate();
-        Ok(shared.map(|(index, session)| PutCaller::new(format!("caller-{index:02}"), session)).collect())
+        Ok(sessions)
     }
 
-    async fn publisher(&self) -> Result<PutCaller> {
-        Ok(PutCaller::new("publisher".into(), &self.join().await?))
+    /// Callers that put, each a peer.
+    pub(crate) async fn writers(&self, callers: usize, connections: usize) -> Result<Vec<PutCaller>> {
+        let sessions = self.peers(callers, connections).await?;
+        let named = sessions.iter().enumerate();
+        Ok(named.map(|(index, session)| PutCaller::new(format!("caller-{index:02}"), session)).collect())
     }
 
-    async fn subscriber(&self) -> Result<Watcher> {
+    /// Callers whose puts the subscribers count.
+    pub(crate) async fn publishers(&self, callers: usize, connections: usize) -> Result<Vec<PutCaller>> {
+        let sessions = self.peers(callers, connections).await?;
+        let named = sessions.iter().enumerate();
+        Ok(named.map(|(index, session)| PutCaller::new(format!("publisher/{index:02}"), session)).collect())
+    }
+
+    /// A subscriber on a connection of its own, once its stream is open.
+    pub(crate) async fn subscriber(&self) -> Result<Watcher> {
         let client = self.client()?;
         let request = WatchRequest { scopes: vec![SCOPE.into()], ..Default::default() };
         let mut stream = client.events().watch(request).await?.into_inner();
@@ -166,11 +192,16 @@ impl Caller for PutCaller {
     }
 }
 
+/// What a call writes, whoever stores it: its number, and what makes it as large as all others.
+pub(crate) fn value(number: u64) -> String {
+    format!("{number:0>20}{:x<1$}", "", VALUE_BYTES - 20)
+}
+
 fn put(caller: &str, number: u64) -> PutRequest {
     PutRequest {
         key: format!("bench/{caller}/{:02}", number % KEYS),
         // The event shows the beginning of the value, and so which call it comes from.
-        value: format!("{number:0>20}{:x<1$}", "", VALUE_BYTES - 20),
+        value: value(number),
         request_id: request_id(),
         ..Default::default()
     }

@@ -4,9 +4,12 @@ use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(30);
 
 /// A server that is killed when this is dropped.
 #[derive(Debug)]
@@ -26,6 +29,23 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line)?;
         if line.trim() != "ready" {
             bail!("{program} said {line:?} in place of `ready`");
+        }
+        Ok(server)
+    }
+
+    /// Starts it, and waits until something listens on the port of loopback.
+    pub(crate) fn start_listening(mut command: Command, port: u16) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+        let mut server = Self { child };
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{program} ended with {status}");
+            }
+            ensure!(start.elapsed() < START, "{program} does not listen");
+            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(server)
     }

@@ -1,29 +1,27 @@
-//! What can be measured: the same work, whoever does it.
+//! What is measured, in the words that every server shares: who makes calls, who hears of them, on which way.
 //!
-//! A further reference (another broker, another transport) is one more implementation of [`System`].
+//! A further reference (another broker, another transport) is one more implementation of [`Caller`] and
+//! [`Subscriber`] in `reference/`.
 
 use anyhow::Result;
 
-/// A running server, and how to give it work.
-pub(crate) trait System {
-    type Caller: Caller;
-    type Publisher: Caller;
-    type Subscriber: Subscriber;
+/// How load and server reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A Unix socket.
+    Unix,
+    /// TCP on loopback.
+    Tcp,
+}
 
-    /// What it is called in tables.
-    fn name(&self) -> String;
-
-    /// Its process.
-    fn pid(&self) -> u32;
-
-    /// Callers that share connections evenly, connected.
-    async fn callers(&self, callers: usize, connections: usize) -> Result<Vec<Self::Caller>>;
-
-    /// A caller whose calls reach the subscribers.
-    async fn publisher(&self) -> Result<Self::Publisher>;
-
-    /// A subscriber on a connection of its own, once its stream is open.
-    async fn subscriber(&self) -> Result<Self::Subscriber>;
+impl Way {
+    /// As tables tell it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unix => "Unix",
+            Self::Tcp => "TCP",
+        }
+    }
 }
 
 /// Makes one call at a time.
@@ -36,4 +34,9 @@ pub(crate) trait Caller: Send + 'static {
 pub(crate) trait Subscriber: Send + 'static {
     /// The number of the next call that was heard of.
     fn next(&mut self) -> impl Future<Output = Result<u64>> + Send;
+}
+
+/// A port of loopback that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -10,7 +10,7 @@ use crate::cell::Cell;
 use crate::load::Load;
 use crate::process::Usage;
 use crate::stats::Latencies;
-use crate::system::{Caller, System};
+use crate::system::Caller;
 
 /// Some callers of one server.
 #[derive(Debug)]
@@ -23,12 +23,8 @@ pub(crate) struct ClosedLoop<C> {
 }
 
 impl<C: Caller> ClosedLoop<C> {
-    pub(crate) async fn open<S>(system: &S, callers: usize, connections: usize) -> Result<Self>
-    where
-        S: System<Caller = C>,
-    {
-        let (name, pid) = (system.name(), system.pid());
-        Ok(Self { name, pid, callers: system.callers(callers, connections).await?, next: 0 })
+    pub(crate) fn new(name: String, pid: u32, callers: Vec<C>) -> Self {
+        Self { name, pid, callers, next: 0 }
     }
 }
 
