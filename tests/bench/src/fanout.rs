@@ -65,7 +65,7 @@ impl<P: Caller + Sync, S: Subscriber> Load for Fanout<P, S> {
     async fn run(&mut self, span: Duration) -> Result<Cell> {
         let before = Usage::of(self.pid)?;
         let start = Instant::now();
-        let count = span.as_secs() * u64::from(self.rate);
+        let count = u64::try_from(span.as_millis())? * u64::from(self.rate) / 1_000;
         let first = self.next;
         let mut tasks = JoinSet::new();
         for subscriber in self.subscribers.drain(..) {

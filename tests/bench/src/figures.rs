@@ -1,6 +1,7 @@
 //! The figures: which work, for whom, how often, beside whom.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -17,6 +18,8 @@ use crate::report::Report;
 use crate::system::{Caller, Way};
 use crate::unary::ClosedLoop;
 
+/// How long each server works when only whether it works is asked.
+const QUICK: Duration = Duration::from_millis(200);
 /// Connections that many callers share.
 const CONNECTIONS: usize = 8;
 
@@ -109,17 +112,18 @@ pub(crate) async fn run(args: &Args, rows: &[Row], quick: bool) -> Result<()> {
     if !quick {
         disk::check(scratch.path())?;
     }
+    let span = if quick { QUICK } else { args.span() };
     let mut figures = Vec::new();
     for work in rows.iter().flat_map(|row| row.works(quick)) {
         // New servers for each figure: none profits or suffers from the one before.
         let dir = tempfile::tempdir_in(scratch.path())?;
-        figures.push(measure(args, work, dir.path()).await.with_context(|| work.title())?);
+        figures.push(measure(args, span, work, dir.path()).await.with_context(|| work.title())?);
     }
-    Report { machine: Machine::here(), rounds: args.rounds, span: args.span(), figures }.print(args.json);
+    Report { machine: Machine::here(), rounds: args.rounds, span, figures }.print(args.json);
     Ok(())
 }
 
-async fn measure(args: &Args, work: Work, dir: &Path) -> Result<Figure> {
+async fn measure(args: &Args, span: Duration, work: Work, dir: &Path) -> Result<Figure> {
     let servers = Servers::start(args, work, dir).await?;
     let mut loads = servers.loads(work).await?;
     let mut syncs = Vec::new();
@@ -127,7 +131,7 @@ async fn measure(args: &Args, work: Work, dir: &Path) -> Result<Figure> {
         syncs.push(disk::probe(dir)?.micros(0.5));
         Ok(())
     };
-    let cells = rounds(&mut loads, args.rounds, args.span(), probe).await?;
+    let cells = rounds(&mut loads, args.rounds, span, probe).await?;
     let names = loads.iter().map(|load| load.name().to_owned());
     Ok(Figure { work, servers: names.zip(cells).collect(), syncs, missing: servers.missing(work) })
 }

@@ -120,7 +120,7 @@ impl Report {
             println!("{:#}", self.json());
             return;
         }
-        println!("{}; {} rounds of {} s", self.machine, self.rounds, self.span.as_secs());
+        println!("{}; {} rounds of {} s", self.machine, self.rounds, self.span.as_secs_f64());
         println!("median over rounds [least..most]; ratios are of the same round");
         for figure in &self.figures {
             println!("\n{}\n", figure.work.title());
@@ -136,7 +136,7 @@ impl Report {
         json!({
             "machine": self.machine.to_string(),
             "rounds": self.rounds,
-            "seconds": self.span.as_secs(),
+            "seconds": self.span.as_secs_f64(),
             "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
         })
     }
