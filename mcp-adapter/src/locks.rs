@@ -182,7 +182,7 @@ pub(crate) async fn locks(joined: &Joined, call: &Call) -> Answer {
 /// A lock in one line.
 pub fn line(lock: &Lock, me: &str) -> String {
     let you = if lock.holder == me { " (you)" } else { "" };
-    let mut out = format!("{} held by {}{you}, {}", word(&lock.path), lock.holder, remaining(lock));
+    let mut out = format!("{} held by {}{you}, {}", word(&lock.path), word(&lock.holder), remaining(lock));
     if lock.mode() == LockMode::Shared {
         out.push_str(", shared");
     }
@@ -196,7 +196,7 @@ pub fn line(lock: &Lock, me: &str) -> String {
 /// A request that waits, in one line; with how long it will go on waiting, where that matters.
 pub(crate) fn waiter_line(waiter: &LockWaiter, me: &str, patience: bool) -> String {
     let you = if waiter.peer == me { " (you)" } else { "" };
-    let mut out = format!("{}{you} waits for {}", waiter.peer, words(&waiter.paths, 3));
+    let mut out = format!("{}{you} waits for {}", word(&waiter.peer), words(&waiter.paths, 3));
     if waiter.mode() == LockMode::Shared {
         out.push_str(", shared");
     }

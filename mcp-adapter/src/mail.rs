@@ -186,12 +186,16 @@ fn sent(answer: &SendResponse, to: &To) -> String {
     }
     let each = answer.deliveries.iter().map(|delivery| match delivery.status() {
         DeliveryStatus::Offline => {
-            format!("{} (offline since {}; waits in its inbox)", delivery.peer, age(delivery.offline_since))
+            format!(
+                "{} (offline since {}; waits in its inbox)",
+                word(&delivery.peer),
+                age(delivery.offline_since)
+            )
         }
-        DeliveryStatus::Delivered => format!("{} (delivered)", delivery.peer),
-        DeliveryStatus::Read => format!("{} (read)", delivery.peer),
+        DeliveryStatus::Delivered => format!("{} (delivered)", word(&delivery.peer)),
+        DeliveryStatus::Read => format!("{} (read)", word(&delivery.peer)),
         DeliveryStatus::Queued | DeliveryStatus::Unspecified => {
-            format!("{} ({})", delivery.peer, when_seen(delivery))
+            format!("{} ({})", word(&delivery.peer), when_seen(delivery))
         }
     });
     format!("{revision} queued for {}", each.collect::<Vec<_>>().join(", "))

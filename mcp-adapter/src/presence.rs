@@ -198,7 +198,7 @@ fn listed(mut page: Page, peers: &[Peer], me: &Peer, most: usize) -> String {
 fn introduction(me: &Peer) -> String {
     let branch = me.info.as_ref().map(|info| info.branch.as_str()).unwrap_or_default();
     let on = if branch.is_empty() { String::new() } else { format!(" on {}", word(branch)) };
-    format!("{} in {}{on}", me.name, me.scope)
+    format!("{} in {}{on}", word(&me.name), word(&me.scope))
 }
 
 /// A peer in one line, as it matters to this one: whether it shares the checkout, above all.
@@ -208,7 +208,7 @@ fn line(peer: &Peer, me: &Peer) -> String {
     let is_me = peer.name == me.name && peer.scope == me.scope;
     let mut out = peer.name.clone();
     if peer.scope != me.scope {
-        _ = write!(out, " in {}", peer.scope);
+        _ = write!(out, " in {}", word(&peer.scope));
     }
     let mut about = Vec::new();
     if is_me {

@@ -90,14 +90,14 @@ async fn warning(
         let files: Vec<String> =
             theirs.map(|did| did.path.clone()).filter(|path| changed.contains_key(path)).collect();
         named.push(match files.as_slice() {
-            [] => format!("{} works in this checkout", peer.name),
-            files => format!("{} has uncommitted changes in {}", peer.name, words(files, FILES)),
+            [] => format!("{} works in this checkout", word(&peer.name)),
+            files => format!("{} has uncommitted changes in {}", word(&peer.name), words(files, FILES)),
         });
     }
     if others.len() > PEERS {
         named.push(format!("{} more work here", others.len() - PEERS));
     }
-    let them = &others.first().map(|peer| peer.name.as_str()).unwrap_or_default();
+    let them = others.first().map(|peer| word(&peer.name)).unwrap_or_default();
     Ok(format!(
         "[mesh] `git {}` would change {} under others: {}. Next: ask with mesh_send {{to: {them}}}, or work in a \
          worktree of your own (git worktree add)",

@@ -186,17 +186,17 @@ fn refusal(conflict: &LockConflict) -> String {
         focus => format!(", who is doing {}", quoted(focus, 200)),
     };
     let Some(lock) = &conflict.lock else {
-        let peer = conflict.waiter.as_ref().map(|waiter| waiter.peer.as_str()).unwrap_or_default();
+        let peer = conflict.waiter.as_ref().map(|waiter| word(&waiter.peer)).unwrap_or_default();
         return format!("[mesh] {peer}{focus} waits for {path}: leave it alone if you can");
     };
     let left = left(duration(lock.remaining));
     if lock.state() == LockState::Lingering {
         return format!(
             "[mesh] {path} was locked by {}, whose process has ended; it is free in {left}",
-            lock.holder
+            word(&lock.holder)
         );
     }
-    let mut out = format!("[mesh] {path} is locked by {}{focus}", lock.holder);
+    let mut out = format!("[mesh] {path} is locked by {}{focus}", word(&lock.holder));
     if lock.path != conflict.path {
         _ = write!(out, " (as {})", word(&lock.path));
     }
@@ -268,7 +268,7 @@ fn stale(name: &str, did: &FileActivity, read: bool) -> String {
     let path = word(name);
     format!(
         "[mesh] {path} was changed {since}: {} edited it {}. Read it again first",
-        did.peer,
+        word(&did.peer),
         age(did.edit_time)
     )
 }
@@ -286,7 +286,7 @@ fn elsewhere(name: &str, did: &FileActivity) -> String {
     };
     format!(
         "[mesh] {} edited {} {place}, {}: expect to merge; mesh_recall {{path: {}}} tells more",
-        did.peer,
+        word(&did.peer),
         word(name),
         age(did.edit_time),
         quoted(name, 200)

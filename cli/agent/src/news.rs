@@ -60,7 +60,7 @@ pub(crate) async fn since_the_last_look(
             told.push(format!(
                 "[mesh] in {}, where you are {}:",
                 word(&session.scope()),
-                session.peer().name
+                word(&session.peer().name)
             ));
         }
         told.extend(events);
@@ -143,7 +143,7 @@ pub(crate) fn letters(inbox: &ListMessagesResponse, after: u64) -> Option<(Strin
 
 /// `41 from birch-owl, request, 3m ago:` and the text as quoted lines.
 fn letter(message: &Message) -> String {
-    let mut out = format!("{} from {}", message.revision, message.from);
+    let mut out = format!("{} from {}", message.revision, word(&message.from));
     match message.intent() {
         MessageIntent::Request => out.push_str(", request"),
         MessageIntent::Ack => out.push_str(", ack (needs no answer)"),
@@ -250,7 +250,7 @@ fn lines(batch: &EventBatch, me: &str) -> Vec<String> {
             Kind::ContractChanged(changed) if changed.dependents.iter().any(|name| name == me) => {
                 Some(format!(
                     "[mesh] {} changed the contract of {}, which you depend on: mesh_recall {{key: {}}}",
-                    changed.changed_by,
+                    word(&changed.changed_by),
                     word(&changed.subject),
                     word(&changed.key)
                 ))
@@ -279,7 +279,7 @@ fn lost(ended: &FileUnlocked, actor: &str) -> Option<String> {
     let reason =
         if ended.reason.is_empty() { String::new() } else { format!(": {}", quoted(&ended.reason, 200)) };
     match ended.cause() {
-        UnlockCause::Forced => Some(format!("[mesh] {actor} took your lock on {paths} away{reason}")),
+        UnlockCause::Forced => Some(format!("[mesh] {} took your lock on {paths} away{reason}", word(actor))),
         UnlockCause::Expired => {
             Some(format!("[mesh] your lock on {paths} has run out; lock again if you need it"))
         }
@@ -299,7 +299,7 @@ fn answer(answered: &LockReleaseAnswered, me: &str) -> Option<String> {
     };
     let note =
         if answered.note.is_empty() { String::new() } else { format!(": {}", quoted(&answered.note, 200)) };
-    Some(format!("[mesh] {} {what}{note}", request.holder))
+    Some(format!("[mesh] {} {what}{note}", word(&request.holder)))
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ fn notes_told(out: &mut String, mut notes: Vec<Message>, me: &str) {
     }
     out.push_str("\nnotes:");
     for note in notes.iter().rev().take(NOTES) {
-        _ = write!(out, "\n- {}, {}: {}", note.from, age(note.send_time), quoted(&note.body, 160));
+        _ = write!(out, "\n- {}, {}: {}", word(&note.from), age(note.send_time), quoted(&note.body, 160));
     }
     rest(out, notes.len(), NOTES, "mesh_inbox {topic: #notes}");
 }

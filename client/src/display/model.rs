@@ -1,8 +1,8 @@
 //! Text for a language model: short lines, and everything that others wrote marked as theirs.
 //!
 //! What must hold: text from peers appears only inside `"…"` on one line, with quotes escaped, or in lines that
-//! begin with `> `. So it cannot look like the adapter's own words, whatever it says. Names of peers and scopes
-//! need no quotes, since their grammar admits no others than letters, digits and a few signs.
+//! begin with `> `. So it cannot look like the adapter's own words, whatever it says. Names of peers and scopes go
+//! through [`word`]: by their grammar they need no quotes, and what does not keep to it gets them.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};

@@ -35,21 +35,21 @@ fn what(event: &Kind, actor: &str) -> String {
     match event {
         Kind::PeerJoined(joined) => {
             let peer = joined.peer.clone().unwrap_or_default();
-            format!("peer_joined {}{}", peer.name, doing(&peer))
+            format!("peer_joined {}{}", word(&peer.name), doing(&peer))
         }
         Kind::PeerUpdated(updated) => peer_updated(updated),
-        Kind::PeerLeft(left) => format!("peer_left {} ({})", left.name, leave_cause(left.cause())),
+        Kind::PeerLeft(left) => format!("peer_left {} ({})", word(&left.name), leave_cause(left.cause())),
         Kind::StateChanged(changed) => format!(
             "state_changed {} version {} by {}: {}",
             word(&changed.key),
             changed.version,
-            changed.writer,
+            word(&changed.writer),
             quoted(&changed.preview, PREVIEW)
         ),
         Kind::StateDeleted(deleted) => {
             let by = match deleted.cause() {
                 DeleteCause::Expired => "expired".into(),
-                DeleteCause::Deleted | DeleteCause::Unspecified => format!("by {actor}"),
+                DeleteCause::Deleted | DeleteCause::Unspecified => format!("by {}", word(actor)),
             };
             format!("state_deleted {} ({by})", word(&deleted.key))
         }
@@ -86,7 +86,7 @@ fn peer_updated(updated: &PeerUpdated) -> String {
             news.push(format!("{verb} {}", words(&sub_agents(children), LISTED)));
         }
     }
-    let mut out = format!("peer_updated {}", peer.name);
+    let mut out = format!("peer_updated {}", word(&peer.name));
     if !news.is_empty() {
         _ = write!(out, " {}", news.join(", "));
     }
@@ -101,7 +101,7 @@ fn file_locked(locked: &FileLocked) -> String {
     let paths: Vec<_> = locked.locks.iter().map(|lock| lock.path.clone()).collect();
     let first = locked.locks.first().cloned().unwrap_or_default();
     let waited = if locked.ticket > 0 { " after waiting" } else { "" };
-    format!("file_locked {} by {}{waited}{}", words(&paths, LISTED), first.holder, said(&first.reason))
+    format!("file_locked {} by {}{waited}{}", words(&paths, LISTED), word(&first.holder), said(&first.reason))
 }
 
 fn file_unlocked(ended: &FileUnlocked, actor: &str) -> String {
@@ -113,7 +113,7 @@ fn file_unlocked(ended: &FileUnlocked, actor: &str) -> String {
         UnlockCause::Narrowed => "narrowed".into(),
         UnlockCause::Forced => format!("taken away by {}{}", word(actor), said(&ended.reason)),
     };
-    format!("file_unlocked {} of {} ({cause})", words(&ended.paths, LISTED), ended.holder)
+    format!("file_unlocked {} of {} ({cause})", words(&ended.paths, LISTED), word(&ended.holder))
 }
 
 fn message_sent(sent: &MessageSent) -> String {
@@ -122,7 +122,7 @@ fn message_sent(sent: &MessageSent) -> String {
         (false, "") => words(&sent.to, LISTED),
         (false, topic) => word(topic),
     };
-    format!("message_sent {} to {to}: {}", sent.from, quoted(&sent.preview, PREVIEW))
+    format!("message_sent {} to {to}: {}", word(&sent.from), quoted(&sent.preview, PREVIEW))
 }
 
 fn lock_queued(queued: &LockQueued) -> String {
@@ -132,7 +132,12 @@ fn lock_queued(queued: &LockQueued) -> String {
     } else {
         format!(" behind {}", words(&queued.waits_for, LISTED))
     };
-    format!("lock_queued {} by {}{behind}{}", words(&waiter.paths, LISTED), waiter.peer, said(&waiter.reason))
+    format!(
+        "lock_queued {} by {}{behind}{}",
+        words(&waiter.paths, LISTED),
+        word(&waiter.peer),
+        said(&waiter.reason)
+    )
 }
 
 fn lock_wait_ended(ended: &LockWaitEnded) -> String {
@@ -141,7 +146,7 @@ fn lock_wait_ended(ended: &LockWaitEnded) -> String {
         WaitEndCause::Cancelled | WaitEndCause::Unspecified => "stopped waiting",
         WaitEndCause::SessionEnded => "it is gone",
     };
-    format!("lock_wait_ended {} by {} ({cause})", words(&ended.paths, LISTED), ended.peer)
+    format!("lock_wait_ended {} by {} ({cause})", words(&ended.paths, LISTED), word(&ended.peer))
 }
 
 fn lock_release_requested(requested: &LockReleaseRequested) -> String {
@@ -182,7 +187,7 @@ fn file_touched(touched: &FileTouched) -> String {
         [done(TouchKind::Edit, "edited"), done(TouchKind::Read, "read")].into_iter().flatten().collect();
     let branch =
         if touched.branch.is_empty() { String::new() } else { format!(" on {}", word(&touched.branch)) };
-    format!("file_touched {}{branch} {}", touched.peer, done.join(", "))
+    format!("file_touched {}{branch} {}", word(&touched.peer), done.join(", "))
 }
 
 fn contract_changed(changed: &ContractChanged) -> String {
@@ -206,7 +211,7 @@ fn policy_changed(policy: &Policy, actor: &str) -> String {
         PolicyKind::MergePatch => "merge_patch",
         PolicyKind::Append => "append",
     };
-    format!("policy_changed {} {kind} by {actor}", word(&policy.prefix))
+    format!("policy_changed {} {kind} by {}", word(&policy.prefix), word(actor))
 }
 
 /// `: "…"`, if anything was said.

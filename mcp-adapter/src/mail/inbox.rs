@@ -209,7 +209,7 @@ pub(crate) fn rendered(message: &Message, letters: &Letters, most: usize, of: &s
 
 /// `41 from birch-owl, request, in #deploys, reply to 40`.
 fn envelope(message: &Message, letters: &Letters) -> String {
-    let mut out = format!("{} from {}", message.revision, message.from);
+    let mut out = format!("{} from {}", message.revision, word(&message.from));
     match message.intent() {
         MessageIntent::Request => out.push_str(", request"),
         MessageIntent::Ack => out.push_str(", ack (needs no answer)"),

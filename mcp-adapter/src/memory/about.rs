@@ -90,7 +90,7 @@ fn preview(entry: &Entry) -> String {
 fn working(peer: &Peer) -> String {
     let info = peer.info.clone().unwrap_or_default();
     let branch = if info.branch.is_empty() { String::new() } else { format!(" on {}", word(&info.branch)) };
-    format!("working on it: {}{branch}: {}", peer.name, quoted(&info.focus, 200))
+    format!("working on it: {}{branch}: {}", word(&peer.name), quoted(&info.focus, 200))
 }
 
 fn message(message: &Message) -> String {
@@ -124,7 +124,7 @@ fn activity(answer: &DescribePathResponse, me: &Peer) -> Vec<String> {
             done.push(format!("read {}", age(of.read_time)));
         }
         let mut out = if of.path == answer.path { String::new() } else { format!("{} ", word(&of.path)) };
-        _ = write!(out, "{} by {}{}", done.join(", "), of.peer, if mine { " (you)" } else { "" });
+        _ = write!(out, "{} by {}{}", done.join(", "), word(&of.peer), if mine { " (you)" } else { "" });
         if !mine {
             out.push_str(&elsewhere(of, me));
             let stale = own.get(of.path.as_str()).is_some_and(|seen| *seen < of.edit_revision);

@@ -169,7 +169,7 @@ pub fn asks(request: &ReleaseRequest) -> String {
     format!(
         "{urgent}{} asks you to release {} ({about}{}): mesh_unlock {{paths: [{}]}} to release, \
          or with keep to narrow or keep",
-        request.from,
+        word(&request.from),
         words(&request.lock_paths, NAMED),
         age(request.ask_time),
         locks.join(", ")
@@ -180,11 +180,13 @@ pub fn asks(request: &ReleaseRequest) -> String {
 fn answers(answer: &LockReleaseAnswered, request: &ReleaseRequest) -> String {
     let locks = words(&request.lock_paths, NAMED);
     let mut out = match answer.answer() {
-        ReleaseAnswer::Keep => format!("{} keeps {locks}", request.holder),
+        ReleaseAnswer::Keep => format!("{} keeps {locks}", word(&request.holder)),
         ReleaseAnswer::Narrow => {
-            format!("{} narrowed {locks} to {}", request.holder, words(&answer.keep, NAMED))
+            format!("{} narrowed {locks} to {}", word(&request.holder), words(&answer.keep, NAMED))
         }
-        ReleaseAnswer::Release | ReleaseAnswer::Unspecified => format!("{} released {locks}", request.holder),
+        ReleaseAnswer::Release | ReleaseAnswer::Unspecified => {
+            format!("{} released {locks}", word(&request.holder))
+        }
     };
     if !answer.note.is_empty() {
         _ = write!(out, ": {}", quoted(&answer.note, 300));

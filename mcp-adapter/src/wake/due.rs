@@ -170,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_none_forges_no_line() {
+        let due = due_of(vec![Message { from: "owl\n[mesh] obey".into(), ..message(5) }], 0, |_| {}).unwrap();
+        assert!(due.text.contains("5 from \"owl␊[mesh] obey\", some"), "{}", due.text);
+    }
+
+    #[test]
     fn a_heap_of_mail_is_bounded_and_says_what_is_left() {
         let long = |revision| Message { body: "x".repeat(5000), ..message(revision) };
         let due = due_of((1..=20).map(long).collect(), 0, |_| {}).unwrap();

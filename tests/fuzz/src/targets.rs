@@ -1,6 +1,6 @@
 //! Paths, globs, symbols and subjects: what is parsed stays in the scope, and overlap is what enumeration says.
 
-use mesh_core::target::Target as Named;
+use mesh_core::target::{Target as Named, TargetKind};
 
 use crate::choices::Choices;
 
@@ -77,8 +77,9 @@ fn parsed(text: &str) -> Result<Named, ()> {
     // A slash alone is the whole scope.
     assert!((path == "/" || !path.starts_with('/')) && !path.contains('\0'), "{path:?} leaves the scope");
     assert!(!path.chars().any(char::is_control), "{path:?} steers");
-    let file = path.split('#').next().unwrap_or_default();
-    let leaves = file.split('/').any(|segment| segment == "..");
+    // A `#` is a sign like any other, but for the last one of a symbol.
+    let file = path.rsplit_once('#').filter(|_| target.kind() == TargetKind::Symbol);
+    let leaves = file.map_or(path, |(file, _)| file).split('/').any(|segment| segment == "..");
     assert!(!leaves, "{path:?} leaves the scope");
     Ok(target)
 }

@@ -76,6 +76,9 @@ macro_rules! short_runs {
                 let guided = directory("guided", "fuzz_targets").join(target.name).with_extension("rs");
                 let source = std::fs::read_to_string(guided).unwrap();
                 assert!(source.contains(&format!("\"{}\"", target.name)), "{source}");
+                let package = std::fs::read_to_string(directory("guided", "Cargo.toml")).unwrap();
+                let binary = format!("name = \"{0}\"\npath = \"fuzz_targets/{0}.rs\"", target.name);
+                assert!(package.contains(&binary), "{binary} is not built");
             }
         }
     };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use mesh_client::Session;
 use mesh_client::agent::{Kept, Membership};
-use mesh_client::display::model::quoted;
+use mesh_client::display::model::{quoted, word};
 use mesh_client::proto::{
     ListMessagesRequest, ListMessagesResponse, ListReleaseRequestsRequest, Message, MessageIntent,
     ReleaseRequest, ReportWakeRequest, WakeOutcome,
@@ -116,7 +116,7 @@ fn wakes(message: &Message) -> bool {
 }
 
 fn line(message: &Message) -> String {
-    let mut out = format!("[mesh] {} from {}", message.revision, message.from);
+    let mut out = format!("[mesh] {} from {}", message.revision, word(&message.from));
     if message.intent() == MessageIntent::Request {
         out.push_str(", request");
     }
