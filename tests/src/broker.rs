@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Mesh;
 
@@ -88,12 +88,11 @@ impl Drop for Broker {
     }
 }
 
-/// Kills a process that may be anyone's child, or gone.
+/// Kills a process that may be anyone's child, or gone. It is waited for by whoever started it: to take its end from a
+/// client that waits for it to be ready would make that client's start fail.
 pub fn kill(pid: u32) {
     let Some(id) = process(pid) else { return };
-    if kill_process(id, Signal::KILL).is_ok() {
-        let _ = waitpid(Some(id), WaitOptions::NOHANG);
-    }
+    let _ = kill_process(id, Signal::KILL);
 }
 
 /// Sends a signal to a process.

@@ -100,7 +100,7 @@ fn compact_beyond(
     if let Err(error) = written {
         // It is too large, not broken: the next start tries again, when there is room.
         tracing::warn!(%error, bytes = before, live, "cannot write the store anew");
-        swap::finish(dir)?;
+        swap::remove(&swap::scratch(dir))?;
         return Ok((store, None));
     }
     let marked = store.marked();

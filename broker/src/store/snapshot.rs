@@ -46,8 +46,10 @@ impl Snapshot for Copied {
 }
 
 /// What was replaced ahead of the reader of a snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
+    /// Most bytes of `values`.
+    limit: usize,
     /// The last key that has been read.
     read: Option<Key>,
     /// Values as they were; none for a record that was not there.
@@ -57,7 +59,17 @@ pub(super) struct Kept {
     is_lost: bool,
 }
 
+impl Default for Kept {
+    fn default() -> Self {
+        Self::up_to(KEPT_BYTES)
+    }
+}
+
 impl Kept {
+    fn up_to(limit: usize) -> Self {
+        Self { limit, read: None, values: BTreeMap::new(), bytes: 0, is_over: false, is_lost: false }
+    }
+
     /// Keeps what `batch` is about to replace, as `fetch` finds it.
     pub(super) fn keep(
         &mut self,
@@ -75,8 +87,8 @@ impl Kept {
             let value = fetch(key)?;
             self.bytes += weight(key, value.as_ref());
             self.values.insert(key.clone(), value);
-            if self.bytes > KEPT_BYTES {
-                *self = Self { is_lost: true, ..Self::default() };
+            if self.bytes > self.limit {
+                *self = Self { is_lost: true, ..Self::up_to(self.limit) };
             }
         }
         Ok(())
@@ -128,4 +140,59 @@ impl Kept {
 
 fn weight(key: &Key, value: Option<&Bytes>) -> usize {
     size_of::<(Key, Option<Bytes>)>() + key.as_bytes().len() + value.map_or(0, Bytes::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Op;
+
+    const VALUE: Bytes = Bytes::from_static(&[7; 1_000]);
+
+    fn key(number: u8) -> Key {
+        Key::new(vec![5, number]).unwrap()
+    }
+
+    /// A snapshot with room for `limit` bytes, of a store in which this many values were replaced since.
+    fn after(replaced: u8, limit: usize) -> Kept {
+        let mut kept = Kept::up_to(limit);
+        for number in 0..replaced {
+            let batch = Batch::from_iter([Op::Put { key: key(number), value: Bytes::new() }]);
+            kept.keep(&batch, |_| Ok(Some(VALUE))).unwrap();
+        }
+        kept
+    }
+
+    #[test]
+    fn a_snapshot_keeps_as_much_as_it_may_and_is_lost_beyond() {
+        let each = weight(&key(0), Some(&VALUE));
+        for (limit, is_kept) in [(3 * each + 1, true), (3 * each, true), (3 * each - 1, false)] {
+            let mut kept = after(3, limit);
+            match kept.settle(Vec::new(), true) {
+                Ok(rows) => {
+                    assert!(is_kept, "kept beyond {limit}");
+                    assert_eq!(rows, Vec::from_iter((0..3).map(|number| (key(number), VALUE))));
+                    assert_eq!(kept.bytes, 0);
+                }
+                Err(error) => {
+                    assert!(!is_kept, "lost at {limit}");
+                    assert!(matches!(error, StoreError::SnapshotLost), "{error}");
+                    assert!(kept.values.is_empty() && kept.bytes == 0, "it takes nothing any longer");
+                }
+            }
+        }
+        assert_eq!(Kept::default().limit, KEPT_BYTES);
+    }
+
+    #[test]
+    fn what_has_been_read_makes_room() {
+        let each = weight(&key(0), Some(&VALUE));
+        let mut kept = after(2, 2 * each);
+        kept.settle(vec![(key(1), Bytes::new())], false).unwrap();
+        for number in [0, 1, 2, 3] {
+            let batch = Batch::from_iter([Op::Delete { key: key(number) }]);
+            kept.keep(&batch, |_| Ok(Some(VALUE))).unwrap();
+        }
+        assert_eq!(kept.settle(Vec::new(), true).unwrap(), [(key(2), VALUE), (key(3), VALUE)]);
+    }
 }

@@ -33,12 +33,16 @@ pub fn is_unfinished(store: &Path) -> bool {
     beside(store, "ready").exists()
 }
 
-/// Ends what was begun: afterwards there is one store or none, and nothing half-made.
+/// Ends what was begun: afterwards there is one store or none, and nothing half-made. Says in the log what it did.
 pub fn finish(store: &Path) -> Result<(), StoreError> {
     let ready = beside(store, "ready");
     if ready.exists() && !store.exists() {
         rename(&ready, store)?;
-    } else if ready.exists() {
+        tracing::warn!(store = %store.display(), "a new store was whole and not in its place when its making was cut short; it is in place");
+    } else if ready.exists() || scratch(store).exists() {
+        tracing::warn!(store = %store.display(), "the making of a new store was cut short; nothing has changed, what was made is removed");
+    }
+    if ready.exists() {
         // Not to be met half-removed where a whole one is looked for.
         remove(&scratch(store))?;
         rename(&ready, &scratch(store))?;

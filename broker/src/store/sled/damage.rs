@@ -29,7 +29,11 @@ impl Drop for InSled {
     }
 }
 
-/// A panic of sled over damage is told like the error that it is: where panics abort, nobody else can tell it.
+/// The code of a process that ends over damage: that of any failure.
+const FAILURE: i32 = 1;
+
+/// A panic of sled over damage is told like the error that it is, and where panics abort the process ends here, as
+/// after any other error: nobody else could tell it.
 fn tell_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -41,6 +45,7 @@ fn tell_panics() {
                 // If it cannot be written there is nobody to tell.
                 let _ =
                     writeln!(std::io::stderr(), "error: the store is damaged: sled panicked: {why}; {step}");
+                std::process::exit(FAILURE);
             }
             Some(_) => {}
         }));
@@ -48,8 +53,8 @@ fn tell_panics() {
 }
 
 /// sled asserts over some damage instead of returning an error. Where panics unwind, that becomes an
-/// error; where they abort, as in release builds, the process ends with the panic's message on stderr and
-/// the kernel frees the lock. Either way nothing of ours has been written, and the next start meets the
+/// error; where they abort, as in release builds, the process ends with that error on stderr and the kernel
+/// frees the lock. Either way nothing of ours has been written, and the next start meets the
 /// same files.
 pub(super) fn guarded<T>(dir: &Path, open: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
     tell_panics();

@@ -16,6 +16,7 @@ use crate::history::{History, List, Snapshot, What};
 struct Held {
     shared: bool,
     token: u64,
+    session: String,
 }
 
 /// A request in the queue.
@@ -241,7 +242,8 @@ impl Scope {
             format!("{} is granted to {} at {at}, whose session is {live:?}", lock.path, lock.holder)
         });
         let key = (lock.path.clone(), lock.holder.clone());
-        self.locks.insert(key, Held { shared, token: lock.fencing_token });
+        let session = lock.session_id.clone();
+        self.locks.insert(key, Held { shared, token: lock.fencing_token, session });
     }
 
     fn unlocked(&mut self, unlocked: &FileUnlocked, batch: &EventBatch, found: &mut Found) {
@@ -251,8 +253,9 @@ impl Scope {
             UnlockCause::Released | UnlockCause::Narrowed | UnlockCause::Left => own,
             // The broker notices when a deadline passes, be it while it does something else.
             UnlockCause::Expired => true,
+            // That of the lock: its holder may be back with another one, to which it does not belong.
             UnlockCause::SessionEnded => {
-                !self.sessions.values().any(|(of, live)| *live && *of == unlocked.holder)
+                !unlocked.paths.iter().any(|path| self.is_kept(path, &unlocked.holder))
             }
             UnlockCause::Forced => !own && !unlocked.reason.is_empty(),
             UnlockCause::Unspecified => false,
@@ -267,6 +270,12 @@ impl Scope {
                 format!("{} loses {path} at {at} and did not hold it", unlocked.holder)
             });
         }
+    }
+
+    /// Whether the session that a lock was granted to is live.
+    fn is_kept(&self, path: &str, holder: &str) -> bool {
+        let held = self.locks.get(&(path.to_owned(), holder.to_owned()));
+        held.and_then(|held| self.sessions.get(&held.session)).is_some_and(|(_, live)| *live)
     }
 
     fn dequeue(&mut self, ticket: u64, at: u64, found: &mut Found) {
