@@ -12,6 +12,7 @@ pub(crate) mod edge;
 mod events;
 mod health;
 mod locks;
+mod memory;
 mod messages;
 mod page;
 mod paths;

@@ -124,20 +124,17 @@ impl Home {
     /// Refuses a directory of another user (root excepted) or one that others may write to: whoever can put
     /// files there can pose as the broker.
     pub fn create(&self) -> io::Result<()> {
-        let missing = !self.root.exists();
-        create_private(&self.root)?;
+        let missing = create_private(&self.root)?;
         let metadata = std::fs::metadata(&self.root)?;
         let owner = metadata.uid();
         if owner != rustix::process::geteuid().as_raw() && owner != 0 {
             return Err(self.refused("belongs to another user"));
         }
-        if missing {
-            // The umask may have taken bits from the owner.
-            std::fs::set_permissions(&self.root, Permissions::from_mode(0o700))?;
-        } else if metadata.mode() & 0o022 != 0 {
+        if !missing && metadata.mode() & 0o022 != 0 {
             return Err(self.refused("can be written to by others"));
         }
-        create_private(&self.sessions_path())
+        create_private(&self.sessions_path())?;
+        Ok(())
     }
 
     fn refused(&self, why: &str) -> io::Error {
@@ -159,8 +156,15 @@ pub(crate) fn check_socket_path(path: &Path) -> Result<(), ClientError> {
     )))
 }
 
-fn create_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+/// Creates a directory for the owner alone where it is missing; true if it was.
+pub(crate) fn create_private(path: &Path) -> io::Result<bool> {
+    if path.exists() {
+        return Ok(false);
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The umask may have taken bits from the owner.
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -199,6 +203,33 @@ mod tests {
         assert_eq!(home.broker_record(), None);
         std::fs::write(home.broker_lock_path(), r#"{"pid":7,"version":"1.2.3"}"#).unwrap();
         assert_eq!(home.broker_record().unwrap().pid, 7);
+    }
+
+    /// The umask is the process's, so the test runs itself again under a strict one.
+    #[test]
+    fn directories_can_be_used_under_any_umask() {
+        const HERE: &str = "MESH_TEST_UMASK_HOME";
+        if let Some(dir) = std::env::var_os(HERE) {
+            let home = Home::at(Path::new(&dir).join("home")).unwrap();
+            home.create().unwrap();
+            create_private(&home.agents_path()).unwrap();
+            for path in [home.path().to_owned(), home.sessions_path(), home.agents_path()] {
+                assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o700, "{}", path.display());
+            }
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new("sh")
+            .args([
+                "-c",
+                "umask 0177; exec \"$0\" --exact home::tests::directories_can_be_used_under_any_umask",
+            ])
+            .arg(std::env::current_exe().unwrap())
+            .env(HERE, dir.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{told}");
     }
 
     #[test]

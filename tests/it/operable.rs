@@ -49,10 +49,10 @@ async fn what_is_wrong_is_told_with_the_next_step() {
     let told = status(&mesh, &[]);
     assert_eq!(told["vitals"]["refused_credentials"], json!(1));
     let finding = &told["findings"][0];
-    assert!(finding["problem"].as_str().unwrap().starts_with("1 calls came without"), "{finding}");
+    assert!(finding["problem"].as_str().unwrap().starts_with("1 call came without"), "{finding}");
     assert!(!finding["next"].as_str().unwrap().is_empty());
     let told = String::from_utf8(mesh.run(&["status"]).stdout).unwrap();
-    assert!(told.contains("\nneeds attention\n  1 calls came without"), "{told}");
+    assert!(told.contains("\nneeds attention\n  1 call came without"), "{told}");
 }
 
 #[tokio::test]

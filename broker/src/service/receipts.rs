@@ -3,16 +3,18 @@
 //! Owned by the services alone and lost with the process; that a message was read is in the store. What must hold:
 //! a message counts as delivered only if it was in an answer to its recipient.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_core::record::{MessageRecord, PeerKey, PeerRecord};
 use mesh_core::revision::Revision;
 use mesh_core::{State, limits};
 
+use super::memory::PerPeer;
+
 /// What the peers were shown, for all services to see.
 #[derive(Clone, Debug, Default)]
-pub struct Shown(Arc<Mutex<BTreeMap<PeerKey, Mail>>>);
+pub struct Shown(Arc<Mutex<PerPeer<Mail>>>);
 
 /// What one peer was shown.
 #[derive(Debug, Default)]
@@ -33,8 +35,8 @@ impl Shown {
         messages: &[Arc<MessageRecord>],
     ) {
         let Some(last) = messages.last() else { return };
-        let mut mails = self.room_for(state, peer);
-        let mail = mails.entry(peer.key()).or_default();
+        let mut mails = self.mails();
+        let mail = mails.entry(state, peer.key());
         if cursor <= mail.up_to.max(peer.acknowledged) {
             mail.up_to = mail.up_to.max(last.revision);
             mail.apart = mail.apart.split_off(&mail.up_to.next());
@@ -46,7 +48,7 @@ impl Shown {
     /// The peer was shown these messages, as far as they are for it.
     pub(super) fn note(&self, state: &State, peer: &PeerRecord, messages: &[Arc<MessageRecord>]) {
         if !messages.is_empty() {
-            self.room_for(state, peer).entry(peer.key()).or_default().add(messages);
+            self.mails().entry(state, peer.key()).add(messages);
         }
     }
 
@@ -56,16 +58,7 @@ impl Shown {
         mails.get(peer).is_some_and(|mail| revision <= mail.up_to || mail.apart.contains(&revision))
     }
 
-    /// What is remembered, with room for one more peer: those that are known no longer give way.
-    fn room_for(&self, state: &State, peer: &PeerRecord) -> MutexGuard<'_, BTreeMap<PeerKey, Mail>> {
-        let mut mails = self.mails();
-        if mails.len() >= limits::PEERS && !mails.contains_key(&peer.key()) {
-            mails.retain(|key, _| state.peers.get(&key.scope, &key.name).is_some());
-        }
-        mails
-    }
-
-    fn mails(&self) -> MutexGuard<'_, BTreeMap<PeerKey, Mail>> {
+    fn mails(&self) -> MutexGuard<'_, PerPeer<Mail>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

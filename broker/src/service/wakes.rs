@@ -3,7 +3,7 @@
 //! Owned by the services alone and lost with the process, as [`super::Shown`] is. What must hold: a report counts for
 //! mail that was unread when it was made, and a later one takes its place.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_core::record::{PeerKey, PeerRecord};
@@ -13,10 +13,11 @@ use mesh_core::{State, limits};
 use mesh_proto::v1 as pb;
 
 use super::convert::messages::Wake;
+use super::memory::PerPeer;
 
 /// The newest reports of each peer, for all services to see.
 #[derive(Clone, Debug, Default)]
-pub struct Wakes(Arc<Mutex<BTreeMap<PeerKey, VecDeque<Woken>>>>);
+pub struct Wakes(Arc<Mutex<PerPeer<VecDeque<Woken>>>>);
 
 /// A report.
 #[derive(Clone, Debug)]
@@ -44,8 +45,8 @@ impl Wakes {
     /// Takes a report of a peer.
     pub(super) fn note(&self, state: &State, peer: &PeerRecord, wake: Wake, at: WallTime) {
         let woken = Woken { wake, at, read: peer.acknowledged };
-        let mut wakes = self.room_for(state, peer);
-        let reports = wakes.entry(peer.key()).or_default();
+        let mut wakes = self.wakes();
+        let reports = wakes.entry(state, peer.key());
         // One that counts for nothing any longer need not take a place.
         reports.retain(|former| !(woken.read <= former.read && former.wake.up_to <= woken.wake.up_to));
         while reports.len() >= limits::WAKES_PER_PEER {
@@ -59,20 +60,7 @@ impl Wakes {
         self.wakes().get(peer)?.iter().rev().find(|woken| woken.covers(message)).cloned()
     }
 
-    /// What is remembered, with room for one more peer: those that are known no longer give way.
-    fn room_for(
-        &self,
-        state: &State,
-        peer: &PeerRecord,
-    ) -> MutexGuard<'_, BTreeMap<PeerKey, VecDeque<Woken>>> {
-        let mut wakes = self.wakes();
-        if wakes.len() >= limits::PEERS && !wakes.contains_key(&peer.key()) {
-            wakes.retain(|key, _| state.peers.get(&key.scope, &key.name).is_some());
-        }
-        wakes
-    }
-
-    fn wakes(&self) -> MutexGuard<'_, BTreeMap<PeerKey, VecDeque<Woken>>> {
+    fn wakes(&self) -> MutexGuard<'_, PerPeer<VecDeque<Woken>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,14 +8,15 @@
 //!
 //! Links are symbolic and are replaced by renaming, so a reader needs no lock. Who binds anew holds the registry's.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Identity, Process, Record};
 use crate::Home;
+use crate::home::create_private;
 
 /// How long the lock of a record or of the registry is waited for; nobody holds one for longer than a call.
 const LOCK_WITHIN: Duration = Duration::from_secs(5);
@@ -100,7 +101,7 @@ impl Registry {
         if let Some(agent) = self.bound(who) {
             return Ok(agent);
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        create_private(&self.directory)?;
         let _lock = locked(&self.directory.join(".lock"))?;
         let by_process = who.process.and_then(|process| self.of_process(&who.kind, process));
         let agent = match (self.by_session(who), by_process) {

@@ -103,7 +103,8 @@ fn bounds(vitals: &Vitals) -> Vec<Finding> {
 fn strangers(vitals: &Vitals) -> Option<Finding> {
     let refused = vitals.refused_credentials;
     (refused > 0).then(|| {
-        let problem = format!("{refused} calls came without a good credential since the start");
+        let calls = if refused == 1 { "call" } else { "calls" };
+        let problem = format!("{refused} {calls} came without a good credential since the start");
         Finding::new(problem, "see its log for when; look for a program with an old token, or for a stranger")
     })
 }
