@@ -250,8 +250,7 @@ impl Writer {
                 self.pending.answers.push((caller, answer));
             }
             Input::Detached { session, connection, at } => {
-                let grace = if planted(Mutation::GraceIgnored) { Millis::ZERO } else { self.config.grace };
-                let until = at.after(grace);
+                let until = at.after(self.grace());
                 self.graces.insert((until, session), connection);
             }
             Input::Probe(caller) => self.pending.probes.push(caller),
@@ -267,7 +266,11 @@ impl Writer {
         match self.idempotency.first_answer(request, caller) {
             Ok(Some((revision, outcome))) => return Ok(Ok(Reply { revision, outcome })),
             Ok(None) => {}
-            Err(rejection) => return Ok(Err(rejection.into())),
+            Err(rejection) => {
+                // Who calls on a session that is over learns that, and nothing of a request that another made.
+                let ended = request.caller.and_then(|session| self.state.peers.live(session).err());
+                return Ok(Err(ended.unwrap_or(rejection).into()));
+            }
         }
         let decision = match self.state.decide(request, self.clock.now()) {
             Ok(decision) => decision,
@@ -447,6 +450,11 @@ impl Writer {
         Some(self.leases.last_seen(session).unwrap_or_else(|| self.clock.at()).after(ttl))
     }
 
+    /// How long a peer whose stream broke may take to come back.
+    fn grace(&self) -> Millis {
+        if planted(Mutation::GraceIgnored) { Millis::ZERO } else { self.config.grace }
+    }
+
     /// A session whose time to come back is over and whose connection is gone.
     fn overdue_grace(&mut self, now: Timestamp) -> Option<SessionId> {
         while let Some(first) = self.graces.first_entry() {
@@ -455,7 +463,7 @@ impl Writer {
                 return None;
             }
             let connection = first.remove();
-            let since = Timestamp(until.0.saturating_sub(self.config.grace.0));
+            let since = Timestamp(until.0.saturating_sub(self.grace().0));
             let heard_of = self.leases.last_seen(session).is_some_and(|seen| seen > since);
             if connection.strong_count() == 0 && !heard_of && !self.leases.is_attached(session) {
                 return Some(session);

@@ -3,7 +3,7 @@
 use mesh_sim::{Keep, bugbook, mutants, run, suite};
 
 /// Seeds in the suite.
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 200;
 /// Seeds that are run twice.
 const TWICE: u64 = 20;
 
@@ -45,5 +45,5 @@ fn seeds_that_found_something_keep_every_promise() {
 fn planted_bugs_are_found() {
     let found = mutants::all(4, threads()).unwrap();
     let missed: Vec<_> = found.iter().filter(|hunted| hunted.outcome.is_none()).map(|h| h.mutation).collect();
-    assert!(missed.len() <= 3, "{missed:?}");
+    assert!(missed.is_empty(), "{missed:?}");
 }

@@ -107,6 +107,12 @@ impl Actor {
             settled(session.release_locks(request).await)?;
             return Ok(());
         }
+        if self.dice.happens(2_500) {
+            // Whose it is, it does not ask.
+            let path = (*self.dice.pick(&PATHS)).to_owned();
+            settled(session.release(vec![path]).await)?;
+            return Ok(());
+        }
         let all = self.held.is_empty() || self.dice.happens(3_000);
         let paths = if all { Vec::new() } else { vec![self.held.swap_remove(0).0] };
         if all {
@@ -136,10 +142,13 @@ impl Actor {
         let list = pb::ListReleaseRequestsRequest { holder: self.name.clone(), ..Default::default() };
         let open = settled(session.list_release_requests(list).await)?.unwrap_or_default();
         if let Some(asked) = open.requests.first() {
-            let answer = *self.dice.pick(&[pb::ReleaseAnswer::Keep, pb::ReleaseAnswer::Release]);
+            let answers = [pb::ReleaseAnswer::Keep, pb::ReleaseAnswer::Release, pb::ReleaseAnswer::Narrow];
+            let answer = *self.dice.pick(&answers);
+            let narrower = answer == pb::ReleaseAnswer::Narrow;
             let request = pb::AnswerReleaseRequest {
                 id: asked.id,
                 answer: answer.into(),
+                keep: narrower.then(|| "a/b/".to_owned()).into_iter().collect(),
                 request_id: self.id(),
                 ..Default::default()
             };
@@ -259,7 +268,21 @@ impl Actor {
         Ok(())
     }
 
+    /// One message, or some that come together.
     pub(super) async fn send(&mut self, session: &Session) -> Result<(), ClientError> {
+        let (first, second, third) = (self.a_message(), self.a_message(), self.a_message());
+        if !self.dice.happens(2_500) {
+            settled(session.send(first).await)?;
+            return Ok(());
+        }
+        let sent = tokio::join!(session.send(first), session.send(second), session.send(third));
+        for answer in [sent.0, sent.1, sent.2] {
+            settled(answer)?;
+        }
+        Ok(())
+    }
+
+    fn a_message(&mut self) -> pb::SendRequest {
         let request_id = self.id();
         let mut request = pb::SendRequest {
             body: format!("word of {request_id}"),
@@ -272,14 +295,23 @@ impl Actor {
             _ if self.others.is_empty() => request.broadcast = true,
             _ => request.to = vec![self.dice.pick(&self.others).clone()],
         }
-        settled(session.send(request).await)?;
-        Ok(())
+        request
     }
 
     pub(super) async fn read_mail(&mut self, session: &Session) -> Result<(), ClientError> {
         let wait = self.dice.happens(3_000).then(|| seconds(self.dice.within(1, 4))).flatten();
-        let request = pb::ListMessagesRequest { wait, ..Default::default() };
-        let Some(inbox) = settled(session.inbox(request).await)? else { return Ok(()) };
+        let limit = if self.dice.happens(5_000) { 1 + u32::from(self.dice.happens(5_000)) } else { 0 };
+        let request = pb::ListMessagesRequest { wait, limit, ..Default::default() };
+        let Some(mut inbox) = settled(session.inbox(request).await)? else { return Ok(()) };
+        while limit > 0 && !inbox.messages.is_empty() && self.dice.happens(8_000) {
+            let after_revision = inbox.next_after_revision;
+            let request = pb::ListMessagesRequest { after_revision, limit, ..Default::default() };
+            let Some(next) = settled(session.inbox(request).await)? else { return Ok(()) };
+            if next.messages.is_empty() {
+                break;
+            }
+            inbox = next;
+        }
         if inbox.messages.is_empty() || self.dice.happens(3_000) {
             return Ok(());
         }

@@ -10,6 +10,9 @@ use super::Visit;
 use crate::books::Books;
 use crate::model::{Broken, Grant, overlap};
 
+/// Messages of a page whose size the request leaves open.
+const INBOX_PAGE: usize = 100;
+
 /// Whom a session belongs to.
 type Who = (ScopeId, PeerName);
 
@@ -187,7 +190,7 @@ impl Visit {
             .model
             .mail
             .inbox(reader, after, revision)
-            .take(answer.messages.len().max(1))
+            .take(if request.limit == 0 { INBOX_PAGE } else { request.limit as usize })
             .map(|(revision, id)| (revision, id.to_string()))
             .collect();
         let told: Vec<_> =
