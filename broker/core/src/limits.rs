@@ -56,9 +56,11 @@ pub const LOCKS_PER_SCOPE: usize = 100_000;
 pub const UNLOCKS_PER_TRANSACTION: usize = 100;
 /// Most globs of one request: each is compared with every lock below its directory.
 pub const GLOBS: usize = 16;
-/// Most globs that the locks and waiting requests of one scope name: each lock taken there is compared with them.
+/// Most globs that the locks and waiting requests of one scope name, their braces multiplied out: each lock taken there
+/// is compared with them.
 pub const GLOBS_PER_SCOPE: usize = 1_000;
-/// Most globs that the waiting requests of one scope name: each is compared with the locks of all who wait.
+/// Most globs that the waiting requests of one scope name, their braces multiplied out: each is compared with the locks
+/// of all who wait.
 pub const WAITING_GLOBS_PER_SCOPE: usize = 100;
 /// Most ways of reading the globs of one request, their braces multiplied out.
 pub const GLOB_ALTERNATIVES: usize = 64;
@@ -276,5 +278,11 @@ pub const INDEX_BYTES: usize = 268_435_456;
 pub const PLACE_KEPT: Millis = Millis::seconds(30);
 /// Most bytes of all alternatives of a glob: what it costs to keep it and to compare it.
 pub const GLOB_BYTES: usize = 8_192;
+/// Most characters between two stars in one name of a glob: a longer search takes longer.
+pub const GLOB_RUN: usize = 64;
+/// Most names between two `**` of a glob.
+pub const GLOB_RUN_SEGMENTS: usize = 16;
+/// Most ranges in all brackets of one name of a glob.
+pub const GLOB_RANGES: usize = 32;
 /// Longest name of a field in a conflict of merge patches.
 pub const POINTER_BYTES: usize = 256;

@@ -15,6 +15,7 @@ mod glob;
 pub mod index;
 mod mentions;
 mod parse;
+mod search;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::glob::Glob;
 pub use self::mentions::mentions;
+use crate::limits;
 use crate::rejection::Rejection;
 
 /// A scope-relative target in its one normal form: `src/auth.rs`, `src/auth/` (everything below), `/` (everything),
@@ -70,12 +72,21 @@ enum Shape {
 }
 
 impl Target {
-    /// Takes any way of writing a target.
+    /// Takes any way of writing a target, of globs those that are cheap to compare.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Rejection> {
-        match parse::parse(text) {
-            Ok((normal, shape)) => Ok(Self { text: normal.into(), shape }),
-            Err(problem) => Err(Rejection::invalid(field, format!("{}: {problem}", shown(text)))),
+        let refused = |problem| Rejection::invalid(field, format!("{}: {problem}", shown(text)));
+        let target = Self::read(text).map_err(refused)?;
+        match &target.shape {
+            Shape::Glob(glob) if !glob.is_modest() => Err(refused(IMMODEST)),
+            Shape::Glob(_) | Shape::File | Shape::Subtree | Shape::Symbol { .. } | Shape::Subject => {
+                Ok(target)
+            }
         }
+    }
+
+    /// As [`Self::parse`], of globs all: what was stored once is read for good.
+    fn read(text: &str) -> Result<Self, &'static str> {
+        parse::parse(text).map(|(normal, shape)| Self { text: normal.into(), shape })
     }
 
     /// What it is.
@@ -243,8 +254,24 @@ impl Serialize for Target {
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse("path", &text).map_err(serde::de::Error::custom)
+        Self::read(&text).map_err(|problem| serde::de::Error::custom(format!("{}: {problem}", shown(&text))))
     }
+}
+
+const IMMODEST: &str = "has more than 64 characters between two stars, 16 names between two `**`, or 32 ranges in the \
+                        brackets of a name; name a simpler pattern";
+
+/// Refuses more globs than may be compared with all the targets that others named.
+pub fn check_globs(field: &'static str, targets: &[Target]) -> Result<(), Rejection> {
+    let globs = || targets.iter().filter(|target| target.kind() == TargetKind::Glob);
+    if globs().count() > limits::GLOBS {
+        return Err(Rejection::invalid(field, format!("may hold at most {} globs", limits::GLOBS)));
+    }
+    if globs().map(Target::alternatives).sum::<usize>() > limits::GLOB_ALTERNATIVES {
+        let problem = "have braces for more than 64 alternatives together; name fewer, or ask several times";
+        return Err(Rejection::invalid(field, problem));
+    }
+    Ok(())
 }
 
 /// True when the name is the outer one, or nested in it.

@@ -169,6 +169,9 @@ fn table() -> Vec<(&'static str, String, &'static str)> {
         INDEX_BYTES: indices_are_bounded_in_number_and_in_bytes,
         PLACE_KEPT: a_place_that_is_not_claimed_after_a_restart_is_given_up,
         GLOB_BYTES: names_and_globs_are_bounded,
+        GLOB_RUN: globs_are_cheap_to_compare,
+        GLOB_RUN_SEGMENTS: globs_are_cheap_to_compare,
+        GLOB_RANGES: globs_are_cheap_to_compare,
         POINTER_BYTES: a_conflict_names_only_so_many_fields_and_none_at_length,
         PATTERN_BYTES: patterns_have_a_grammar,
         TOKENS: there_are_only_so_many_tokens,
@@ -257,4 +260,23 @@ fn names_and_globs_are_bounded() {
     let fits = GLOB_BYTES / 16;
     assert!(glob(fits - 1).is_ok() && glob(fits).is_ok());
     assert!(glob(fits + 1).is_err());
+}
+
+#[test]
+fn globs_are_cheap_to_compare() {
+    use mesh_core::target::Target;
+
+    let taken = |text: String| Target::parse("path", &text).is_ok();
+    let run = |n: usize| taken(format!("*{}*", "a".repeat(n)));
+    assert!(run(GLOB_RUN - 1) && run(GLOB_RUN) && !run(GLOB_RUN + 1));
+    let segments = |n: usize| taken(format!("**/{}**/x", "a/".repeat(n)));
+    assert!(segments(GLOB_RUN_SEGMENTS - 1) && segments(GLOB_RUN_SEGMENTS));
+    assert!(!segments(GLOB_RUN_SEGMENTS + 1));
+    let ranges = |n: usize| {
+        let each = (0..n).map(|n| char::from_u32(0x1000 + 2 * u32::try_from(n).unwrap()).unwrap());
+        taken(format!("[{}]x", each.collect::<String>()))
+    };
+    assert!(ranges(GLOB_RANGES - 1) && ranges(GLOB_RANGES) && !ranges(GLOB_RANGES + 1));
+    // What begins and ends a name is compared once, however long it is.
+    assert!(taken(format!("{0}*{0}", "a".repeat(500))));
 }

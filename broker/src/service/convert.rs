@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use mesh_core::Rejection;
 use mesh_core::id::{RequestId, check_text};
 use mesh_core::record::Fingerprint;
-use mesh_core::target::Target;
+use mesh_core::target::{Target, check_globs};
 use mesh_core::time::{Millis, WallTime};
 use prost::Message;
 
@@ -82,6 +82,13 @@ pub(crate) fn targets(field: &'static str, paths: &[String], max: usize) -> Resu
             targets.push(target);
         }
     }
+    Ok(targets)
+}
+
+/// As [`targets`], where each is going to be compared with many: of globs only a few.
+pub(crate) fn few_globs(field: &'static str, paths: &[String], max: usize) -> Result<Vec<Target>, Rejection> {
+    let targets = targets(field, paths, max)?;
+    check_globs(field, &targets)?;
     Ok(targets)
 }
 

@@ -5,6 +5,25 @@
 //! either wants in between fits into the other's gap. When one has none, its length is given and each place is free of
 //! the others, so every run may take the first place where it fits.
 
+/// A part of a pattern, by what it fits.
+pub(super) trait Fit<Place> {
+    /// True when it fits a place; of a place that is a part itself, when something fits both.
+    fn fits(&self, place: &Place) -> bool;
+
+    /// The first place from which on a run of parts fits. The run is not empty.
+    fn find(run: &[Self], row: &[Place]) -> Option<usize>
+    where
+        Self: Sized,
+    {
+        row.windows(run.len()).position(|row| all(run, row))
+    }
+}
+
+/// True when each part fits the place opposite.
+pub(super) fn all<T: Fit<U>, U>(run: &[T], row: &[U]) -> bool {
+    run.iter().zip(row).all(|(part, place)| part.fits(place))
+}
+
 /// Runs of parts; between two runs there may be anything. `a*bc*d` is the runs `a`, `bc` and `d`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gapped<T> {
@@ -57,21 +76,31 @@ impl<T> Gapped<T> {
         parts
     }
 
+    /// How many parts its longest run between two gaps has.
+    pub(super) fn longest_run(&self) -> usize {
+        self.middle.iter().map(Vec::len).max().unwrap_or_default()
+    }
+
     /// True when something fits both. For each part there must be something that fits it.
-    pub(super) fn meets<U>(&self, other: &Gapped<U>, fits: impl Fn(&T, &U) -> bool) -> bool {
+    pub(super) fn meets(&self, other: &Self) -> bool
+    where
+        T: Fit<T>,
+    {
         match (&self.tail, &other.tail) {
-            (_, None) => self.holds(&other.head, fits),
-            (None, Some(_)) => other.holds(&self.head, |theirs, ours| fits(ours, theirs)),
+            (_, None) => self.holds(&other.head),
+            (None, Some(_)) => other.holds(&self.head),
             (Some(ours), Some(theirs)) => {
-                self.head.iter().zip(&other.head).all(|(a, b)| fits(a, b))
-                    && ours.iter().rev().zip(theirs.iter().rev()).all(|(a, b)| fits(a, b))
+                all(&self.head, &other.head)
+                    && ours.iter().rev().zip(theirs.iter().rev()).all(|(a, b)| a.fits(b))
             }
         }
     }
 
     /// True when this row of parts fits.
-    pub(super) fn holds<U>(&self, row: &[U], fits: impl Fn(&T, &U) -> bool) -> bool {
-        let all = |run: &[T], row: &[U]| run.iter().zip(row).all(|(part, place)| fits(part, place));
+    pub(super) fn holds<U>(&self, row: &[U]) -> bool
+    where
+        T: Fit<U>,
+    {
         let Some(tail) = &self.tail else {
             return self.head.len() == row.len() && all(&self.head, row);
         };
@@ -82,22 +111,30 @@ impl<T> Gapped<T> {
             return false;
         }
         for run in &self.middle {
-            let Some(at) = rest.windows(run.len()).position(|row| all(run, row)) else { return false };
+            let Some(at) = T::find(run, rest) else { return false };
             rest = &rest[at + run.len()..];
         }
         true
     }
 
     /// True when something longer than this row fits that begins with it.
-    pub(super) fn goes_on_after<U>(&self, row: &[U], fits: impl Fn(&T, &U) -> bool) -> bool {
-        (self.tail.is_some() || self.head.len() > row.len())
-            && self.head.iter().zip(row).all(|(part, place)| fits(part, place))
+    pub(super) fn goes_on_after<U>(&self, row: &[U]) -> bool
+    where
+        T: Fit<U>,
+    {
+        (self.tail.is_some() || self.head.len() > row.len()) && all(&self.head, row)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Fit<char> for char {
+        fn fits(&self, place: &char) -> bool {
+            self == place
+        }
+    }
 
     fn pattern(text: &str) -> Gapped<char> {
         Gapped::new(text.chars().map(|c| (c != '*').then_some(c)))
@@ -138,7 +175,7 @@ mod tests {
         for (a, ours, of_a) in &patterns {
             for (b, theirs, of_b) in &patterns {
                 let common = of_a.iter().zip(of_b).any(|(a, b)| *a && *b);
-                assert_eq!(ours.meets(theirs, char::eq), common, "{a} {b}");
+                assert_eq!(ours.meets(theirs), common, "{a} {b}");
             }
         }
     }

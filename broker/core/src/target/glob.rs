@@ -43,6 +43,14 @@ impl Glob {
         self.alternatives.len()
     }
 
+    /// True when it is cheap to compare with a path of any length.
+    pub(super) fn is_modest(&self) -> bool {
+        self.alternatives.iter().all(|one| {
+            one.longest_run() <= limits::GLOB_RUN_SEGMENTS
+                && one.parts().into_iter().flatten().all(Segment::is_modest)
+        })
+    }
+
     /// The one alternative, if there is but one.
     pub(super) fn single(&self) -> Option<&Alternative> {
         match self.alternatives.as_slice() {
@@ -59,20 +67,18 @@ impl Glob {
     /// True when a file belongs to it.
     pub(super) fn holds(&self, file: &str) -> bool {
         let file: Vec<&str> = file.split('/').collect();
-        self.alternatives.iter().any(|one| one.holds(&file, |segment, name| segment.holds(name)))
+        self.alternatives.iter().any(|one| one.holds(&file))
     }
 
     /// True when a file below this directory belongs to it.
     pub(super) fn reaches_into(&self, prefix: &str) -> bool {
         let names = names(prefix);
-        self.alternatives.iter().any(|one| one.goes_on_after(&names, |segment, name| segment.holds(name)))
+        self.alternatives.iter().any(|one| one.goes_on_after(&names))
     }
 
     /// True when a file belongs to both.
     pub(super) fn meets(&self, other: &Self) -> bool {
-        self.alternatives
-            .iter()
-            .any(|our| other.alternatives.iter().any(|their| our.meets(their, Segment::meets)))
+        self.alternatives.iter().any(|our| other.alternatives.iter().any(|their| our.meets(their)))
     }
 
     /// True when all its files are below this directory.

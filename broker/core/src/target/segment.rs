@@ -3,7 +3,9 @@
 //! What can be a name: any characters but `/`, a backslash and control characters, and not `.` or `..`. That a name
 //! is in Unicode NFC is not looked at: characters that only meet in another spelling count as met.
 
-use super::gaps::Gapped;
+use super::gaps::{Fit, Gapped};
+use super::search;
+use crate::limits;
 
 /// Code points in order, apart from each other, ends included.
 type Ranges = Vec<(u32, u32)>;
@@ -72,6 +74,19 @@ impl Segment {
         Self::Fits(forms)
     }
 
+    /// True when it is cheap to compare with a name of any length.
+    pub(super) fn is_modest(&self) -> bool {
+        let Self::Fits(forms) = self else { return true };
+        let sets = |form: &Gapped<Class>| {
+            let sets = form.parts().into_iter().flatten().filter_map(|class| match class {
+                Class::Set(set) => Some(set.len()),
+                Class::Char(_) | Class::Any => None,
+            });
+            sets.sum::<usize>()
+        };
+        forms.iter().all(|form| form.longest_run() <= limits::GLOB_RUN && sets(form) <= limits::GLOB_RANGES)
+    }
+
     /// True when it means this name.
     pub(super) fn holds(&self, name: &str) -> bool {
         match self {
@@ -83,7 +98,7 @@ impl Segment {
                     return false;
                 }
                 let name: Vec<char> = name.chars().collect();
-                likely.any(|form| form.holds(&name, |class, c| class.meets(&Class::Char(*c))))
+                likely.any(|form| form.holds(&name))
             }
         }
     }
@@ -94,7 +109,7 @@ impl Segment {
             (Self::Any, _) | (_, Self::Any) => true,
             (Self::Exact(name), segment) | (segment, Self::Exact(name)) => segment.holds(name),
             (Self::Fits(ours), Self::Fits(theirs)) => {
-                ours.iter().any(|our| theirs.iter().any(|their| our.meets(their, Class::meets)))
+                ours.iter().any(|our| theirs.iter().any(|their| our.meets(their)))
             }
         }
     }
@@ -109,13 +124,52 @@ impl Segment {
     }
 }
 
+impl Fit<Segment> for Segment {
+    fn fits(&self, other: &Segment) -> bool {
+        self.meets(other)
+    }
+}
+
+impl Fit<&str> for Segment {
+    fn fits(&self, name: &&str) -> bool {
+        self.holds(name)
+    }
+}
+
+impl Fit<char> for Class {
+    fn fits(&self, c: &char) -> bool {
+        match self {
+            Self::Char(own) => own == c,
+            Self::Any => true,
+            Self::Set(set) => has(set, *c),
+        }
+    }
+
+    fn find(run: &[Self], name: &[char]) -> Option<usize> {
+        search::first(run, name, |c| Some(*c))
+    }
+}
+
+impl Fit<Class> for Class {
+    fn fits(&self, other: &Class) -> bool {
+        self.meets(other)
+    }
+
+    fn find(run: &[Self], row: &[Class]) -> Option<usize> {
+        search::first(run, row, |class| match class {
+            Class::Char(c) => Some(*c),
+            Class::Any | Class::Set(_) => None,
+        })
+    }
+}
+
 impl Class {
     fn meets(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => true,
             (Self::Char(a), Self::Char(b)) => a == b,
             (Self::Char(c), Self::Set(set)) | (Self::Set(set), Self::Char(c)) => has(set, *c),
-            (Self::Set(a), Self::Set(b)) => !common(a, b).is_empty(),
+            (Self::Set(a), Self::Set(b)) => overlaps(a, b).next().is_some(),
         }
     }
 
@@ -136,7 +190,7 @@ impl Class {
 
 /// False only if a form does not fit a name, as its two ends show: most do not.
 fn may_hold(form: &Gapped<Class>, name: &str) -> bool {
-    let fits = |(class, c): (&Class, char)| class.meets(&Class::Char(c));
+    let fits = |(class, c): (&Class, char)| class.fits(&c);
     form.tail().iter().rev().zip(name.chars().rev()).all(fits)
         && form.head().iter().zip(name.chars()).all(fits)
 }
@@ -218,20 +272,26 @@ fn others(sorted: &[(u32, u32)]) -> Ranges {
 
 /// What is in both.
 fn common(a: &[(u32, u32)], b: &[(u32, u32)]) -> Ranges {
-    let mut out = Ranges::new();
+    overlaps(a, b).collect()
+}
+
+/// The ranges that are in both.
+fn overlaps(a: &[(u32, u32)], b: &[(u32, u32)]) -> impl Iterator<Item = (u32, u32)> {
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    while let (Some(&&(a_from, a_to)), Some(&&(b_from, b_to))) = (a.peek(), b.peek()) {
-        let (from, to) = (a_from.max(b_from), a_to.min(b_to));
-        if from <= to {
-            out.push((from, to));
+    std::iter::from_fn(move || {
+        while let (Some(&&(a_from, a_to)), Some(&&(b_from, b_to))) = (a.peek(), b.peek()) {
+            if a_to < b_to {
+                a.next();
+            } else {
+                b.next();
+            }
+            let (from, to) = (a_from.max(b_from), a_to.min(b_to));
+            if from <= to {
+                return Some((from, to));
+            }
         }
-        if a_to < b_to {
-            a.next();
-        } else {
-            b.next();
-        }
-    }
-    out
+        None
+    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use mesh_proto::v1 as pb;
 use pb::operation::Operation as Asked;
 use pb::precondition::Condition;
 
-use super::{at_most, duration, paths, span, targets, text, timestamp, unless_empty};
+use super::{at_most, duration, few_globs, paths, span, text, timestamp, unless_empty};
 
 /// What a Put asks.
 pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Rejection> {
@@ -28,7 +28,7 @@ pub(crate) fn put(request: pb::PutRequest) -> Result<Put, Rejection> {
         key: EntryKey::parse(&request.key)?,
         precondition: precondition(request.precondition)?,
         ttl: span("ttl", request.ttl, limits::ENTRY_TTL)?,
-        paths: targets("paths", &request.paths, limits::ENTRY_PATHS)?,
+        paths: few_globs("paths", &request.paths, limits::ENTRY_PATHS)?,
         tags: tags(request.tags)?,
         labels: if request.keep_labels { Labels::Keep } else { Labels::Replace },
         fence: request.fence.as_ref().map(fence).transpose()?,

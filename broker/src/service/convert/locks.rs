@@ -10,7 +10,7 @@ use mesh_core::target::Target;
 use mesh_core::time::Millis;
 use mesh_proto::v1 as pb;
 
-use super::{duration, paths, span, targets, text, timestamp};
+use super::{duration, few_globs, paths, span, targets, text, timestamp};
 
 /// What an AcquireLocks asks.
 pub(crate) fn acquire(request: pb::AcquireLocksRequest) -> Result<Acquire, Rejection> {
@@ -41,7 +41,7 @@ fn contract(contract: pb::Contract) -> Result<Contract, Rejection> {
             format!("must be 1 to {} bytes, and is {}", limits::CONTRACT_BYTES, contract.text.len());
         return Err(Rejection::invalid("contract.text", problem));
     }
-    let paths = targets("contract.paths", &contract.paths, limits::ENTRY_PATHS)?;
+    let paths = few_globs("contract.paths", &contract.paths, limits::ENTRY_PATHS)?;
     Ok(Contract { text: contract.text.into(), paths })
 }
 

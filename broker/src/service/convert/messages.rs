@@ -14,7 +14,7 @@ use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 
 use super::peers::activity_to_wire;
-use super::{at_most, in_field, paths, targets, text, timestamp, unless_empty};
+use super::{at_most, few_globs, in_field, paths, text, timestamp, unless_empty};
 use crate::ids::Ids;
 
 /// What a Send asks, with a fresh id.
@@ -23,7 +23,7 @@ pub(crate) fn send(request: pb::SendRequest, ids: &Ids) -> Result<Send, Rejectio
         let problem = format!("must be 1 to {} bytes, and is {}", limits::BODY_BYTES, request.body.len());
         return Err(Rejection::invalid("body", problem));
     }
-    let named = targets("paths", &request.paths, limits::MENTIONS)?;
+    let named = few_globs("paths", &request.paths, limits::MENTIONS)?;
     Ok(Send {
         id: unless_empty(&request.message_id, |id| MessageId::parse("message_id", id))?
             .unwrap_or_else(|| ids.message()),

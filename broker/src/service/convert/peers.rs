@@ -12,7 +12,7 @@ use mesh_core::record::{Activity, ChildAgent, PeerInfo, PeerRecord};
 use mesh_core::time::WallTime;
 use mesh_proto::v1 as pb;
 
-use super::{at_most, duration, paths, span, targets, text, timestamp, unless_empty};
+use super::{at_most, duration, few_globs, paths, span, text, timestamp, unless_empty};
 use crate::ids::Ids;
 
 /// The names of the fields of `PeerInfo`, as an update mask spells them.
@@ -103,7 +103,7 @@ fn info(info: pb::PeerInfo) -> Result<PeerInfo, Rejection> {
         branch: text("info.branch", info.branch, limits::NAME_TEXT_BYTES)?,
         head: text("info.head", info.head, limits::SHORT_TEXT_BYTES)?,
         focus: text("info.focus", info.focus, limits::SENTENCE_BYTES)?,
-        files: targets("info.files", &info.files, limits::PEER_FILES)?,
+        files: few_globs("info.files", &info.files, limits::PEER_FILES)?,
         activity: activity(info.activity)?,
         wake: text("info.wake", info.wake, limits::WAKE_BYTES)?,
         children: children(info.children)?,

@@ -11,7 +11,7 @@ use mesh_core::target::Target;
 use mesh_proto::v1 as pb;
 
 use crate::service::auth::Principal;
-use crate::service::convert::{at_most, events, in_field, targets};
+use crate::service::convert::{at_most, events, few_globs, in_field};
 
 /// What a reader wants to see; an empty list asks for everything.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Filter {
             scopes: scopes.iter().map(scope).collect::<Result<_, _>>()?,
             kinds: filter.types.iter().map(|kind| event_kind(*kind)).collect::<Result<_, _>>()?,
             peers: filter.peers.iter().map(peer).collect::<Result<_, _>>()?,
-            paths: targets("filter.paths", &filter.paths, limits::FILTER_ITEMS)?,
+            paths: few_globs("filter.paths", &filter.paths, limits::FILTER_ITEMS)?,
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::outlook::{Outlook, Wish};
-use super::{check_few, check_globs, clash, globs};
+use super::{check_few, clash, globs};
 use crate::command::Acquire;
 use crate::event::Event;
 use crate::id::{PeerName, ScopeId, SessionId};
@@ -17,7 +17,7 @@ use crate::revision::{FencingToken, Ticket};
 use crate::state::deadlines::Due;
 use crate::state::peers::orphan_delay;
 use crate::state::{Change, State, Step};
-use crate::target::{Target, TargetKind};
+use crate::target::{Target, TargetKind, check_globs};
 use crate::time::{Millis, Now, Timestamp};
 
 /// What locks are granted on.
