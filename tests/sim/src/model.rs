@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use mesh_core::event::Event;
 use mesh_core::id::ScopeId;
 use mesh_core::record::{LogRecord, Record};
+use mesh_core::time::Timestamp;
 
 pub use self::entries::Written;
 pub use self::locks::{Grant, overlap};
@@ -64,6 +65,12 @@ impl Model {
     #[must_use]
     pub fn effect_of(&self, request_id: &str) -> Option<u64> {
         self.requests.get(request_id).copied()
+    }
+
+    /// A broker begins.
+    pub fn broker_began(&mut self, at: Timestamp) {
+        self.signs.broker_began(at);
+        self.entries.broker_began();
     }
 
     fn order(&mut self, log: &LogRecord) -> Result<(), Broken> {

@@ -172,7 +172,7 @@ impl Machinery {
         self.books.with(|books| {
             books.confirm();
             books.compare("the recovered state", &seen.view.read());
-            books.model.signs.broker_began(seen.clock.at());
+            books.model.broker_began(seen.clock.at());
         });
         let stop = CancellationToken::new();
         let mesh = self.mesh(&store, &handle, &seen, stop.clone());

@@ -127,7 +127,7 @@ impl Visit {
 
     fn has_read(&self, books: &Books, scope: &ScopeId, key: &str, written: &Written) -> bool {
         let shown = self.session.and_then(|session| books.model.entries.shown(session, scope, key));
-        shown.is_some_and(|shown| shown >= written.revision)
+        shown.is_some_and(|(shown, _)| shown >= written.revision)
     }
 
     fn policy_set(&self, books: &Books, revision: u64) -> Result<(), Broken> {
@@ -197,9 +197,10 @@ impl Visit {
     /// Whether a patch is no conflict with what its writer has not read.
     fn merges(&self, books: &Books, scope: &ScopeId, key: &str, patch: &str, before: &Written) -> bool {
         let entries = &books.model.entries;
-        let read = self.session.and_then(|session| entries.shown(session, scope, key)).unwrap_or_default();
+        let shown = self.session.and_then(|session| entries.shown(session, scope, key));
+        let (read, remembered) = shown.unwrap_or((0, true));
         let (base, kept) = entries.base(scope, key, read, before.revision);
-        merges(patch, base, before) || (!kept && merges(patch, None, before))
+        merges(patch, base, before) || (!(kept && remembered) && merges(patch, None, before))
     }
 
     fn is_own(&self, books: &Books, written: &Written) -> bool {

@@ -35,8 +35,8 @@ pub struct Entries {
     history: BTreeMap<(ScopeId, String), Vec<Written>>,
     /// When those with a lifetime are over, by key and revision.
     lifetimes: BTreeMap<(ScopeId, String), (u64, u64)>,
-    /// The revision that the broker has shown of a key to a session.
-    shown: BTreeMap<(SessionId, ScopeId, String), u64>,
+    /// The revision that a broker has shown of a key to a session, and whether the present one knows that.
+    shown: BTreeMap<(SessionId, ScopeId, String), (u64, bool)>,
     count: usize,
 }
 
@@ -134,12 +134,19 @@ impl Entries {
     /// The broker has shown a session what was written at a revision.
     pub fn show(&mut self, session: SessionId, scope: &ScopeId, key: &str, revision: u64) {
         let shown = self.shown.entry((session, scope.clone(), key.to_owned())).or_default();
-        *shown = revision.max(*shown);
+        *shown = (revision.max(shown.0), true);
     }
 
-    /// What it has shown it last.
+    /// A broker begins: what was shown by another it does not know.
+    pub(super) fn broker_began(&mut self) {
+        for (_, known) in self.shown.values_mut() {
+            *known = false;
+        }
+    }
+
+    /// What it was shown last, and whether the present broker knows that.
     #[must_use]
-    pub fn shown(&self, session: SessionId, scope: &ScopeId, key: &str) -> Option<u64> {
+    pub fn shown(&self, session: SessionId, scope: &ScopeId, key: &str) -> Option<(u64, bool)> {
         self.shown.get(&(session, scope.clone(), key.to_owned())).copied()
     }
 
