@@ -189,9 +189,20 @@ impl Drop for OpenWatch {
     }
 }
 
-/// All services behind one gate: the eight of the contract, health, and reflection for tools of either age.
+/// All services behind one gate: those of [`services`], and reflection for tools of either age.
 pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_reflection::server::Error> {
     let gate = Gate::new(authority, mesh);
+    Ok(behind(&gate, mesh)
+        .add_service(gate.guard(reflection().build_v1()?))
+        .add_service(gate.guard(reflection().build_v1alpha()?)))
+}
+
+/// The eight services of the contract, and health, behind one gate.
+pub fn services(mesh: &Mesh, authority: Arc<Authority>) -> Routes {
+    behind(&Gate::new(authority, mesh), mesh)
+}
+
+fn behind(gate: &Gate, mesh: &Mesh) -> Routes {
     let open = gate.always_open();
     let peers = PeerServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let messages = MessageServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
@@ -202,7 +213,7 @@ pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_re
     let tokens = TokenServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let admin = AdminServiceServer::new(mesh.clone()).max_decoding_message_size(limits::REQUEST_BYTES);
     let health = HealthServer::new(health::Health::new(mesh.vitals.clone(), mesh.shutdown.clone()));
-    Ok(Routes::new(gate.guard(peers))
+    Routes::new(gate.guard(peers))
         .add_service(gate.guard(messages))
         .add_service(gate.guard(state))
         .add_service(gate.guard(locks))
@@ -211,8 +222,6 @@ pub fn router(mesh: &Mesh, authority: Arc<Authority>) -> Result<Routes, tonic_re
         .add_service(gate.guard(tokens))
         .add_service(open.guard(admin))
         .add_service(open.guard(health))
-        .add_service(gate.guard(reflection().build_v1()?))
-        .add_service(gate.guard(reflection().build_v1alpha()?)))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -30,6 +30,10 @@ pub enum Mutation {
     CompareDropped,
     /// The value of another peer is overwritten unread.
     OverwriteUnread,
+    /// A patch changes what another peer changed unread.
+    PatchBlind,
+    /// What is appended takes the place of what was there.
+    AppendReplaces,
     /// An entry expires at half its ttl.
     EntryTooShort,
     /// A sequence has a gap now and then.
@@ -76,7 +80,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::LockGuardDropped,
         Self::QueueIgnored,
         Self::TokenNotRising,
@@ -89,6 +93,8 @@ impl Mutation {
         Self::OrphansStay,
         Self::CompareDropped,
         Self::OverwriteUnread,
+        Self::PatchBlind,
+        Self::AppendReplaces,
         Self::EntryTooShort,
         Self::SequenceSkipped,
         Self::AcknowledgedTooFar,

@@ -47,7 +47,9 @@ impl Shared {
             trace: Trace { whole, ..Trace::default() },
             violation: None,
             faults: BTreeMap::new(),
+            operations: BTreeMap::new(),
             log: Vec::new(),
+            confirmed: 0,
             oldest: 1,
             announced: 1,
             records: BTreeMap::new(),
@@ -94,8 +96,12 @@ pub struct Books {
     pub violation: Option<Violation>,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Answers by kind of call.
+    pub operations: BTreeMap<String, u64>,
     /// All that is durable, by revision.
     pub log: Vec<Arc<LogRecord>>,
+    /// The newest revision that a broker knows to be durable: of a commit whose confirmation is lost it does not.
+    confirmed: u64,
     /// The oldest revision that was not deleted from the history.
     pub oldest: u64,
     /// The oldest revision that readers may be told of: what is to be deleted is gone for them already.
@@ -174,6 +180,17 @@ impl Books {
         self.log.len() as u64
     }
 
+    /// The newest revision that a read must show: a broker knows that it is durable.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// A broker has learnt that all of this is durable: by a commit that succeeded, or by recovering it.
+    pub fn confirm(&mut self) {
+        self.confirmed = self.durable();
+    }
+
     /// A durable transaction.
     #[must_use]
     pub fn at(&self, revision: u64) -> Option<&Arc<LogRecord>> {
@@ -247,8 +264,10 @@ impl Books {
         }
         let end = self.log.last().cloned();
         for (name, record) in records {
-            if let Some(end) = &end {
-                self.model.record(&record, end);
+            if let Some(end) = &end
+                && let Err((invariant, what)) = self.model.record(&record, end)
+            {
+                self.violate(invariant, what);
             }
             self.records.insert(name, record);
         }
@@ -331,7 +350,8 @@ fn is_in(state: &State, record: &Record) -> bool {
             state.locks.release_requests(&request.scope).any(|found| found == request)
         }
         Record::Scope(head) => state.heads(Some(&head.scope)).any(|found| found == head),
-        Record::Past(_) | Record::Policy(_) | Record::Touch(_) | Record::Token(_) => true,
+        Record::Policy(policy) => state.entries.policies(&policy.scope).any(|found| found == policy),
+        Record::Past(_) | Record::Touch(_) | Record::Token(_) => true,
     }
 }
 

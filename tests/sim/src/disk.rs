@@ -64,6 +64,9 @@ impl Store for Disk {
         if kept {
             self.books.with(|books| books.committed(batch));
         }
+        if done.is_ok() {
+            self.books.with(|books| books.confirm());
+        }
         done
     }
 

@@ -30,7 +30,7 @@ pub struct Visit {
     pub request: Bytes,
     /// On behalf of which session.
     pub session: Option<SessionId>,
-    /// What was durable when it was sent on its way.
+    /// What the broker knew to be durable when it was sent on its way.
     pub asked: u64,
     /// The broker's clock.
     pub clock: Clock,
@@ -81,7 +81,7 @@ impl Visit {
             path: path.to_owned(),
             request: messages(body).into_iter().next().unwrap_or_default(),
             session,
-            asked: books.with(|books| books.durable()),
+            asked: books.with(|books| books.confirmed()),
             clock: clock.clone(),
             books: books.clone(),
             reader: None,
@@ -110,6 +110,7 @@ impl Visit {
         let status = status.or(trailers.filter(|status| status.code() != Code::Ok));
         self.books.with(|books| {
             books.answers += 1;
+            *books.operations.entry(self.method().to_owned()).or_default() += 1;
             if let Some(status) = status {
                 let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
                 books.note(&self.who, &format!("{} refused: {:?} {reason}", self.method(), status.code()));

@@ -75,6 +75,11 @@ fn many(out: &mut impl Write, from: u64, seeds: u64, threads: Option<usize>) -> 
     }
     writeln!(out, "{} seeds in {:.1} s ({:.1}/s)", sum.seeds, sum.took.as_secs_f64(), sum.pace())?;
     writeln!(out, "{} transactions, {} answers", sum.transactions, sum.answers)?;
+    writeln!(out, "\nanswers by kind of call:")?;
+    for (kind, count) in &sum.operations {
+        writeln!(out, "{count:>9} {kind}")?;
+    }
+    writeln!(out, "\nfaults by kind:")?;
     for (kind, count) in &sum.faults {
         writeln!(out, "{count:>9} {kind}")?;
     }

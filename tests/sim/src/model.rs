@@ -8,6 +8,7 @@ mod entries;
 mod locks;
 mod mail;
 mod peers;
+mod policies;
 mod signs;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,11 @@ use std::collections::BTreeMap;
 use mesh_core::event::Event;
 use mesh_core::id::ScopeId;
 use mesh_core::record::{LogRecord, Record};
+use mesh_core::time::Timestamp;
 
 pub use self::entries::Written;
 pub use self::locks::{Grant, overlap};
+pub use self::policies::{follows, merges};
 
 /// A promise that was broken: which, and how.
 pub type Broken = (&'static str, String);
@@ -33,6 +36,8 @@ pub struct Model {
     pub locks: locks::Locks,
     /// Entries.
     pub entries: entries::Entries,
+    /// How writes to keys treat each other.
+    pub policies: policies::Policies,
     /// Messages.
     pub mail: mail::Mail,
     /// What the broker could know of who is alive, and when it ran.
@@ -60,6 +65,12 @@ impl Model {
     #[must_use]
     pub fn effect_of(&self, request_id: &str) -> Option<u64> {
         self.requests.get(request_id).copied()
+    }
+
+    /// A broker begins.
+    pub fn broker_began(&mut self, at: Timestamp) {
+        self.signs.broker_began(at);
+        self.entries.broker_began();
     }
 
     fn order(&mut self, log: &LogRecord) -> Result<(), Broken> {
@@ -93,8 +104,8 @@ impl Model {
             }
             Event::LockQueued { waiter, .. } => self.locks.queued(waiter),
             Event::LockWaitEnded { ticket, cause, .. } => self.locks.wait_ended(log, *ticket, *cause),
-            Event::StateChanged { key, version, writer, preview, .. } => {
-                self.entries.changed(log, key, *version, writer, preview)
+            Event::StateChanged { key, version, writer, preview, size, .. } => {
+                self.entries.changed(log, key, *version, writer, (preview, *size))
             }
             Event::StateDeleted { key, version, cause, .. } => {
                 self.entries.deleted(log, key, *version, *cause)
@@ -103,25 +114,28 @@ impl Model {
                 self.mail.sent(log, *id, from, to);
                 Ok(())
             }
+            Event::PolicyChanged { prefix, kind } => {
+                self.policies.changed(log, prefix, *kind);
+                Ok(())
+            }
             Event::LockReleaseRequested { .. }
             | Event::LockReleaseAnswered { .. }
             | Event::FileTouched { .. }
             | Event::ContractChanged { .. }
-            | Event::PolicyChanged { .. }
             | Event::TokenCreated { .. }
             | Event::TokenRevoked { .. } => Ok(()),
         }
     }
 
     /// Takes in a record that came with a batch which ends with a transaction.
-    pub fn record(&mut self, record: &Record, end: &LogRecord) {
+    pub fn record(&mut self, record: &Record, end: &LogRecord) -> Result<(), Broken> {
         match record {
             Record::Lock(lock) => self.locks.written(lock, end),
             Record::Peer(peer) => {
                 self.peers.written(peer);
                 self.mail.written(peer, end);
             }
-            Record::Entry(entry) => self.entries.written(entry),
+            Record::Entry(entry) => return self.entries.written(entry),
             Record::Scope(head) => self.locks.handover(&head.scope, head.handover_due),
             Record::Message(_)
             | Record::Waiter(_)
@@ -131,6 +145,7 @@ impl Model {
             | Record::Touch(_)
             | Record::Token(_) => {}
         }
+        Ok(())
     }
 
     /// What must hold whenever a batch is on disk.
@@ -146,7 +161,7 @@ impl Model {
 
     /// Whether what the events tell is what the records say.
     pub fn agrees<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Result<(), String> {
-        let (mut locks, mut entries, mut sessions, mut waiters) = (0, 0, 0, 0);
+        let (mut locks, mut entries, mut sessions, mut waiters, mut policies) = (0, 0, 0, 0, 0);
         for record in records {
             let same = match record {
                 Record::Lock(lock) => {
@@ -165,11 +180,14 @@ impl Model {
                     waiters += 1;
                     self.locks.awaits(waiter)
                 }
+                Record::Policy(policy) => {
+                    policies += 1;
+                    self.policies.has(policy)
+                }
                 Record::Scope(_)
                 | Record::Message(_)
                 | Record::ReleaseRequest(_)
                 | Record::Past(_)
-                | Record::Policy(_)
                 | Record::Touch(_)
                 | Record::Token(_) => true,
             };
@@ -177,11 +195,18 @@ impl Model {
                 return Err(format!("no event tells of {record:?}"));
             }
         }
-        let found = (locks, entries, sessions, waiters);
-        let told =
-            (self.locks.count(), self.entries.count(), self.peers.live().count(), self.locks.waiting());
+        let found = (locks, entries, sessions, waiters, policies);
+        let told = (
+            self.locks.count(),
+            self.entries.count(),
+            self.peers.live().count(),
+            self.locks.waiting(),
+            self.policies.count(),
+        );
         if found != told {
-            return Err(format!("locks, entries, sessions, waiters: {found:?} on disk, {told:?} by events"));
+            return Err(format!(
+                "locks, entries, sessions, waiters, policies: {found:?} on disk, {told:?} by events"
+            ));
         }
         Ok(())
     }

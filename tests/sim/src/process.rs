@@ -170,18 +170,17 @@ impl Machinery {
         let (writer, seen) = Writer::recover(self.weather.writer.clone(), store.clone(), time, &handle)?;
         self.books.note("broker", &format!("is up at revision {}", seen.view.revision().0));
         self.books.with(|books| {
+            books.confirm();
             books.compare("the recovered state", &seen.view.read());
-            books.model.signs.broker_began(seen.clock.at());
+            books.model.broker_began(seen.clock.at());
         });
         let stop = CancellationToken::new();
         let mesh = self.mesh(&store, &handle, &seen, stop.clone());
         mesh.keep_places();
         let authority = Arc::new(Authority::new(UID, None));
-        let routes = service::router(&mesh, authority)
-            .map_err(|error| StoreError::Corrupt { what: error.to_string() })?;
         let process = Process {
             epoch,
-            routes,
+            routes: service::services(&mesh, authority),
             clock: seen.clock,
             view: seen.view,
             dead: CancellationToken::new(),

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub transactions: u64,
     /// Answers that left the broker.
     pub answers: u64,
+    /// Answers by kind of call.
+    pub operations: BTreeMap<String, u64>,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -64,6 +66,7 @@ pub fn run(seed: u64, keep: Keep) -> anyhow::Result<Outcome> {
         trace: books.trace.lines().to_vec(),
         transactions: books.durable(),
         answers: books.answers,
+        operations: books.operations.clone(),
         faults: books.faults.clone(),
     }))
 }

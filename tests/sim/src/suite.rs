@@ -16,6 +16,8 @@ pub struct Sum {
     pub transactions: u64,
     /// Answers that left a broker.
     pub answers: u64,
+    /// Answers by kind of call.
+    pub operations: BTreeMap<String, u64>,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Runs that broke a promise, by seed.
@@ -31,6 +33,9 @@ impl Sum {
         self.answers += outcome.answers;
         for (kind, count) in &outcome.faults {
             *self.faults.entry(kind).or_default() += count;
+        }
+        for (kind, count) in &outcome.operations {
+            *self.operations.entry(kind.clone()).or_default() += count;
         }
         if outcome.violation.is_some() {
             self.failures.insert(outcome.seed, outcome);

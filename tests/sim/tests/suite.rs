@@ -3,7 +3,7 @@
 use mesh_sim::{Keep, bugbook, mutants, run, suite};
 
 /// Seeds in the suite.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 500;
 /// Seeds that are run twice.
 const TWICE: u64 = 20;
 

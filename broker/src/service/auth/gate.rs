@@ -81,14 +81,15 @@ impl Gate {
             let what = format!("{path} needs the role {needs}, and this token has the role {has}");
             return Err(Rejection::PermissionDenied { what }.into());
         }
-        if self.closing.is_cancelled() {
-            return Err(Refusal::Draining);
-        }
         let session = request.headers().get(SESSION_METADATA);
         let session = session.map(|token| self.mesh.tokens.verify(token.as_bytes())).transpose()?;
         if let Some(session) = session {
             self.check_session(&principal, session)?;
+            // Whoever is only told to come back is alive as well: the last commits may take longer than its lease.
             self.mesh.leases.touch(session);
+        }
+        if self.closing.is_cancelled() {
+            return Err(Refusal::Draining);
         }
         Ok(Caller { principal, session, connection })
     }

@@ -122,3 +122,18 @@ async fn a_call_is_a_sign_of_life_even_one_that_only_reads() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_call_is_a_sign_of_life_even_one_that_an_ending_broker_refuses() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let session = broker.mesh.tokens.verify(fox.token.as_bytes()).unwrap();
+    let joined = broker.mesh.leases.last_seen(session).unwrap();
+    broker.mesh.shutdown.cancel();
+    soon(async {
+        while broker.mesh.leases.last_seen(session).unwrap() == joined {
+            assert_eq!(reason(fox.peers().heartbeat(pb::HeartbeatRequest {}).await), "DRAINING");
+        }
+    })
+    .await;
+}

@@ -142,6 +142,22 @@ fn a_later_session_of_the_same_peer_gets_the_first_answer_too() {
 }
 
 #[test]
+fn a_repeat_from_a_session_that_is_over_is_told_so() {
+    let mut bench = Bench::new();
+    let former = bench.join("ann");
+    bench
+        .ask(mesh_core::command::Request::internal(Command::End {
+            session: former,
+            cause: LeaveCause::Expired,
+        }))
+        .unwrap();
+    let later = bench.join("ann");
+    bench.ask(with_id(by(later, put("a", "1")), "once")).unwrap();
+    let late = bench.ask(with_id(by(former, put("a", "1")), "once")).unwrap_err();
+    assert!(late.to_string().contains("session has ended"), "{late}");
+}
+
+#[test]
 fn a_grace_that_was_running_is_forgotten_and_the_lease_decides() {
     let mut bench = Bench::new();
     let ann = bench.join_for("ann", Millis::seconds(30));

@@ -7,6 +7,7 @@ use mesh_client::{Acquired, ClientError, ErrorReason, Session};
 use pb::precondition::Condition;
 
 use super::Actor;
+use crate::dice::Dice;
 
 const PATHS: [&str; 9] = ["a/", "a/x.rs", "a/y.rs", "a/b/", "a/b/z.rs", "c/x.rs", "c/", "task:T1", "api:v1"];
 const KEYS: [&str; 5] = ["plan", "notes/one", "notes/two", "decisions", "state"];
@@ -167,13 +168,48 @@ impl Actor {
 
     fn a_put(&mut self) -> pb::PutRequest {
         let request_id = self.id();
+        let key = (*self.dice.pick(&KEYS)).to_owned();
+        let object = self.dice.happens(if key.starts_with("notes/") { 8_000 } else { 1_000 });
         pb::PutRequest {
-            key: (*self.dice.pick(&KEYS)).to_owned(),
-            value: format!("value of {request_id}"),
+            key,
+            value: if object { self.an_object(&request_id) } else { format!("by:{request_id}") },
             ttl: self.dice.happens(1_500).then(|| seconds(self.dice.within(1, 8))).flatten(),
             request_id,
             ..pb::PutRequest::default()
         }
+    }
+
+    /// Some fields, or their removal.
+    fn an_object(&mut self, text: &str) -> String {
+        let field = |dice: &mut Dice| {
+            let name = *dice.pick(&["a", "b", "c"]);
+            (name, if dice.happens(2_000) { "null".to_owned() } else { format!("{text:?}") })
+        };
+        let (name, value) = field(&mut self.dice);
+        let (other, another) = field(&mut self.dice);
+        if name == other {
+            return format!("{{\"{name}\":{value}}}");
+        }
+        format!("{{\"{name}\":{value},\"{other}\":{another}}}")
+    }
+
+    pub(super) async fn set_policy(&mut self, session: &Session) -> Result<(), ClientError> {
+        use pb::PolicyKind::{Append, LastWriteWins, MergePatch, RequireVersion, Unspecified};
+        let (prefix, kinds) = *self.dice.pick(&[
+            ("notes/", [MergePatch, MergePatch, MergePatch, Unspecified]),
+            ("notes/", [MergePatch, MergePatch, LastWriteWins, Append]),
+            ("decisions", [Append, Append, Append, Unspecified]),
+            ("state", [LastWriteWins, Append, MergePatch, RequireVersion]),
+        ]);
+        let kind = *self.dice.pick(&kinds);
+        let request = pb::SetPolicyRequest {
+            prefix: prefix.to_owned(),
+            kind: kind.into(),
+            request_id: self.id(),
+            ..Default::default()
+        };
+        settled(session.set_policy(request).await)?;
+        Ok(())
     }
 
     pub(super) async fn write(&mut self, session: &Session) -> Result<(), ClientError> {
@@ -219,7 +255,7 @@ impl Actor {
 
     /// Uses the id of a request for another one.
     async fn reuse(&mut self, session: &Session, former: pb::PutRequest) -> Result<(), ClientError> {
-        let request = pb::PutRequest { value: "something else".to_owned(), ..former };
+        let request = pb::PutRequest { value: "something-else".to_owned(), ..former };
         self.books.with(|books| books.reused.insert(request.request_id.clone()));
         let answer = session.put(request).await;
         self.books.demand("retry is safe", answer.is_err(), || {

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use mesh_core::id::{PeerName, ScopeId};
+use mesh_core::record::PolicyKind;
 use mesh_proto::v1 as pb;
 use pb::precondition::Condition;
 use prost::Message;
 
 use super::Visit;
 use crate::books::Books;
-use crate::model::{Broken, Grant, overlap};
+use crate::model::{Broken, Grant, Written, follows, merges, overlap};
 
 /// Messages of a page whose size the request leaves open.
 const INBOX_PAGE: usize = 100;
@@ -27,7 +28,8 @@ impl Visit {
             "Join" => effect(books, &read::<pb::JoinRequest>(&self.request).request_id, revision),
             "Leave" => effect(books, &read::<pb::LeaveRequest>(&self.request).request_id, revision),
             "Send" => effect(books, &read::<pb::SendRequest>(&self.request).request_id, revision),
-            "Transact" => effect(books, &read::<pb::TransactRequest>(&self.request).request_id, revision),
+            "Transact" => self.transacted(books, revision, &read(answer)),
+            "SetPolicy" => self.policy_set(books, revision),
             "Put" => self.put(books, revision, &read(answer)),
             "Delete" => self.delete(books, revision),
             "Get" => self.get(books, revision, &read(answer)),
@@ -61,22 +63,87 @@ impl Visit {
         let request: pb::PutRequest = read(&self.request);
         effect(books, &request.request_id, revision)?;
         let Some(scope) = self.scope(books, &request.scope) else { return Ok(()) };
-        let Some(written) = books.model.entries.as_of(&scope, &request.key, revision) else {
-            return Err(("acknowledged is durable", format!("{} is not there at {revision}", request.key)));
+        self.written(books, &scope, &request, revision)?;
+        self.show_own(books, &scope, answer.entry.as_slice());
+        Ok(())
+    }
+
+    fn transacted(
+        &self,
+        books: &mut Books,
+        revision: u64,
+        answer: &pb::TransactResponse,
+    ) -> Result<(), Broken> {
+        let request: pb::TransactRequest = read(&self.request);
+        effect(books, &request.request_id, revision)?;
+        let Some(scope) = self.scope(books, &request.scope) else { return Ok(()) };
+        for operation in request.operations {
+            if let Some(pb::operation::Operation::Put(put)) = operation.operation {
+                self.written(books, &scope, &put, revision)?;
+            }
+        }
+        self.show_own(books, &scope, &answer.entries);
+        Ok(())
+    }
+
+    /// A write has made of what was there what the policy of its key says, under what its caller demands.
+    fn written(
+        &self,
+        books: &Books,
+        scope: &ScopeId,
+        put: &pb::PutRequest,
+        revision: u64,
+    ) -> Result<(), Broken> {
+        let (entries, key) = (&books.model.entries, put.key.as_str());
+        let Some(written) = entries.as_of(scope, key, revision) else {
+            return Err(("acknowledged is durable", format!("{key} is not there at {revision}")));
         };
-        if written.revision != revision || written.value != request.value {
-            let what = format!("{} holds {:?} of {}", request.key, written.value, written.revision);
+        let kind = books.model.policies.of(scope, key, revision);
+        let before = entries.as_of(scope, key, revision - 1);
+        if written.revision != revision || !follows(kind, before, &put.value, written) {
+            let what = format!("{key} holds {written:?} for {:?} over {before:?} under {kind:?}", put.value);
             return Err(("acknowledged is durable", what));
         }
-        let condition = request.precondition.and_then(|precondition| precondition.condition);
-        self.not_blindly(books, &scope, &request.key, condition, revision)?;
-        if let Some(fence) = &request.fence {
-            fenced(books, &scope, fence, revision)?;
+        let condition = put.precondition.and_then(|precondition| precondition.condition);
+        self.not_blindly(books, scope, key, (condition, Some(&put.value)), revision)?;
+        put.fence.as_ref().map_or(Ok(()), |fence| fenced(books, scope, fence, revision))
+    }
+
+    /// Who writes has read that, unless it was put together with what it had not read.
+    fn show_own(&self, books: &mut Books, scope: &ScopeId, entries: &[pb::Entry]) {
+        for entry in entries {
+            let policies = &books.model.policies;
+            let replaced = [entry.revision, u64::MAX].into_iter().any(|revision| {
+                let kind = policies.of(scope, &entry.key, revision);
+                matches!(kind, PolicyKind::RequireVersion | PolicyKind::LastWriteWins)
+            });
+            let before = books.model.entries.as_of(scope, &entry.key, entry.revision - 1);
+            let knew = before.is_none_or(|before| self.has_read(books, scope, &entry.key, before));
+            if replaced || knew {
+                self.show(books, entry);
+            }
         }
-        if let Some(entry) = &answer.entry {
-            self.show(books, entry);
-        }
-        Ok(())
+    }
+
+    fn has_read(&self, books: &Books, scope: &ScopeId, key: &str, written: &Written) -> bool {
+        let shown = self.session.and_then(|session| books.model.entries.shown(session, scope, key));
+        shown.is_some_and(|(shown, _)| shown >= written.revision)
+    }
+
+    fn policy_set(&self, books: &Books, revision: u64) -> Result<(), Broken> {
+        let request: pb::SetPolicyRequest = read(&self.request);
+        let Some(scope) = self.scope(books, &request.scope) else { return Ok(()) };
+        let asked = match request.kind() {
+            pb::PolicyKind::Unspecified => None,
+            pb::PolicyKind::RequireVersion => Some(PolicyKind::RequireVersion),
+            pb::PolicyKind::LastWriteWins => Some(PolicyKind::LastWriteWins),
+            pb::PolicyKind::MergePatch => Some(PolicyKind::MergePatch),
+            pb::PolicyKind::Append => Some(PolicyKind::Append),
+        };
+        let found = books.model.policies.set_for(&scope, &request.prefix, revision);
+        let what =
+            || ("acknowledged is durable", format!("{:?} has {found:?} for {asked:?}", request.prefix));
+        (found == asked).then_some(()).ok_or_else(what)
     }
 
     fn delete(&self, books: &mut Books, revision: u64) -> Result<(), Broken> {
@@ -87,16 +154,17 @@ impl Visit {
             return Err(("acknowledged is durable", format!("{} is there at {revision}", request.key)));
         }
         let condition = request.precondition.and_then(|precondition| precondition.condition);
-        self.not_blindly(books, &scope, &request.key, condition, revision)
+        self.not_blindly(books, &scope, &request.key, (condition, None), revision)
     }
 
-    /// What was overwritten is what the caller demanded, or had read.
+    /// What was overwritten is what the caller demanded, or had read, or what the policy of the key lets go. `value` is
+    /// what was written; none for a deletion.
     fn not_blindly(
         &self,
         books: &Books,
         scope: &ScopeId,
         key: &str,
-        condition: Option<Condition>,
+        (condition, value): (Option<Condition>, Option<&str>),
         revision: u64,
     ) -> Result<(), Broken> {
         let before = books.model.entries.as_of(scope, key, revision - 1);
@@ -110,8 +178,15 @@ impl Visit {
                 before.revision == read || self.is_own(books, before)
             }
             (None, Some(before)) => {
-                let shown = self.session.and_then(|session| books.model.entries.shown(session, scope, key));
-                shown.is_some_and(|shown| shown >= before.revision) || self.is_own(books, before)
+                self.has_read(books, scope, key, before)
+                    || match (books.model.policies.of(scope, key, revision), value) {
+                        (PolicyKind::RequireVersion, _) => self.is_own(books, before),
+                        (PolicyKind::LastWriteWins, _) | (PolicyKind::Append, Some(_)) => true,
+                        (PolicyKind::Append | PolicyKind::MergePatch, None) => false,
+                        (PolicyKind::MergePatch, Some(patch)) => {
+                            self.merges(books, scope, key, patch, before)
+                        }
+                    }
             }
         };
         let what =
@@ -119,7 +194,16 @@ impl Visit {
         kept.then_some(()).ok_or_else(what)
     }
 
-    fn is_own(&self, books: &Books, written: &crate::model::Written) -> bool {
+    /// Whether a patch is no conflict with what its writer has not read.
+    fn merges(&self, books: &Books, scope: &ScopeId, key: &str, patch: &str, before: &Written) -> bool {
+        let entries = &books.model.entries;
+        let shown = self.session.and_then(|session| entries.shown(session, scope, key));
+        let (read, remembered) = shown.unwrap_or((0, true));
+        let (base, kept) = entries.base(scope, key, read, before.revision);
+        merges(patch, base, before) || (!(kept && remembered) && merges(patch, None, before))
+    }
+
+    fn is_own(&self, books: &Books, written: &Written) -> bool {
         self.caller(books).is_some_and(|(_, name)| name.as_str() == written.writer)
     }
 

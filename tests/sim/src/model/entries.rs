@@ -9,6 +9,9 @@ use mesh_core::revision::Version;
 
 use super::Broken;
 
+/// Former versions of a key that are kept.
+const VERSIONS_KEPT: usize = 10;
+
 /// One write of a key, or its end.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -18,8 +21,10 @@ pub struct Written {
     pub version: u64,
     /// By whom.
     pub writer: String,
-    /// How the value begins; the simulation's are so short that this is all of it.
+    /// Its value, or how that begins.
     pub value: String,
+    /// Whether that is all of it.
+    pub whole: bool,
     /// Whether the key is gone.
     pub deleted: bool,
 }
@@ -30,8 +35,8 @@ pub struct Entries {
     history: BTreeMap<(ScopeId, String), Vec<Written>>,
     /// When those with a lifetime are over, by key and revision.
     lifetimes: BTreeMap<(ScopeId, String), (u64, u64)>,
-    /// The revision that the broker has shown of a key to a session.
-    shown: BTreeMap<(SessionId, ScopeId, String), u64>,
+    /// The revision that a broker has shown of a key to a session, and whether the present one knows that.
+    shown: BTreeMap<(SessionId, ScopeId, String), (u64, bool)>,
     count: usize,
 }
 
@@ -42,16 +47,19 @@ impl Entries {
         key: &EntryKey,
         version: Version,
         writer: &PeerName,
-        value: &str,
+        (preview, size): (&str, u32),
     ) -> Result<(), Broken> {
         let history = self.history.entry((log.scope.clone(), key.to_string())).or_default();
         let before = history.last().map_or(0, |last| last.version);
         let lived = history.last().is_some_and(|last| !last.deleted);
+        // Nobody writes a blank: where one is shown, a line ends.
+        let value = preview.replace(' ', "\n");
         history.push(Written {
             revision: log.revision.0,
             version: version.0,
             writer: writer.to_string(),
-            value: value.to_owned(),
+            whole: value.len() == size as usize,
+            value,
             deleted: false,
         });
         self.count += usize::from(!lived);
@@ -88,11 +96,31 @@ impl Entries {
         Ok(())
     }
 
-    pub(super) fn written(&mut self, entry: &EntryRecord) {
+    pub(super) fn written(&mut self, entry: &EntryRecord) -> Result<(), Broken> {
+        let name = (entry.scope.clone(), entry.key.to_string());
+        let last = self.history.get_mut(&name).and_then(|history| history.last_mut());
+        let Some(last) = last.filter(|last| {
+            last.revision == entry.revision.0 && !last.deleted && entry.value.starts_with(&last.value)
+        }) else {
+            return Err(("state follows from events", format!("no event tells of {entry:?}")));
+        };
+        (last.value, last.whole) = (entry.value.to_string(), true);
         if let Some(ttl) = entry.ttl {
-            let name = (entry.scope.clone(), entry.key.to_string());
             self.lifetimes.insert(name, (entry.revision.0, entry.at.0 + ttl.0));
         }
+        Ok(())
+    }
+
+    /// What a key was at a revision that somebody has read, before it became what it is at a later one. The second is
+    /// false where it may be forgotten: only so many versions are kept, and those of a key that expired are not.
+    #[must_use]
+    pub fn base(&self, scope: &ScopeId, key: &str, read: u64, revision: u64) -> (Option<&Written>, bool) {
+        let history =
+            self.history.get(&(scope.clone(), key.to_owned())).map(Vec::as_slice).unwrap_or_default();
+        let end = |revision: u64| history.partition_point(|written| written.revision <= revision);
+        let since = &history[end(read)..end(revision).max(end(read))];
+        let kept = since.len() + 1 < VERSIONS_KEPT && since.iter().all(|written| !written.deleted);
+        (self.as_of(scope, key, read), kept)
     }
 
     /// The last write of a key up to a revision, if the key was there then.
@@ -106,12 +134,19 @@ impl Entries {
     /// The broker has shown a session what was written at a revision.
     pub fn show(&mut self, session: SessionId, scope: &ScopeId, key: &str, revision: u64) {
         let shown = self.shown.entry((session, scope.clone(), key.to_owned())).or_default();
-        *shown = revision.max(*shown);
+        *shown = (revision.max(shown.0), true);
     }
 
-    /// What it has shown it last.
+    /// A broker begins: what was shown by another it does not know.
+    pub(super) fn broker_began(&mut self) {
+        for (_, known) in self.shown.values_mut() {
+            *known = false;
+        }
+    }
+
+    /// What it was shown last, and whether the present broker knows that.
     #[must_use]
-    pub fn shown(&self, session: SessionId, scope: &ScopeId, key: &str) -> Option<u64> {
+    pub fn shown(&self, session: SessionId, scope: &ScopeId, key: &str) -> Option<(u64, bool)> {
         self.shown.get(&(session, scope.clone(), key.to_owned())).copied()
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::command::Precondition;
 use crate::limits;
+use crate::mutation::{Mutation, planted};
 use crate::rejection::Rejection;
 
 use super::rules::{Attempt, conflict};
@@ -37,7 +38,7 @@ pub(super) fn patched(
             if let Some((base, theirs)) = attempt.unread(precondition) {
                 let known = base.as_ref().and_then(|base| object(&base.value));
                 let fields = conflicts(&patch, &current, known.as_ref());
-                if !fields.is_empty() {
+                if !fields.is_empty() && !planted(Mutation::PatchBlind) {
                     return Err(Rejection::OverwriteNeedsVersion(conflict(base, theirs, fields)));
                 }
             }
@@ -53,6 +54,7 @@ pub(super) fn patched(
 pub(super) fn appended(attempt: &Attempt<'_>, value: &str) -> Result<Arc<str>, Rejection> {
     match attempt.present.map(|entry| &*entry.value) {
         None | Some("") => bounded(attempt, value.to_owned()),
+        Some(_) if planted(Mutation::AppendReplaces) => bounded(attempt, value.to_owned()),
         Some(former) => bounded(attempt, format!("{former}\n{value}")),
     }
 }
