@@ -249,6 +249,10 @@ pub const GREETING: Millis = Millis::seconds(10);
 pub const RATE_PER_SECOND: usize = 4_000;
 /// Calls that one may make at once before it is held to that rate.
 pub const RATE_AT_ONCE: usize = 8_000;
+/// Calls per second of all who came with one token, in the long run: one session has a quarter of it.
+pub const TOKEN_RATE_PER_SECOND: usize = 16_000;
+/// Calls that those may make at once before they are held to that rate.
+pub const TOKEN_RATE_AT_ONCE: usize = 32_000;
 /// How long a call that comes too early is held, in place of a refusal.
 pub const RATE_HOLD: Millis = Millis(250);
 

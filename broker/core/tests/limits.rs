@@ -160,6 +160,8 @@ fn table() -> Vec<(&'static str, String, &'static str)> {
         GREETING: a_connection_that_drips_is_closed_and_one_that_has_greeted_is_not,
         RATE_PER_SECOND: a_burst_goes_through_then_calls_are_paced_then_refused,
         RATE_AT_ONCE: a_burst_goes_through_then_calls_are_paced_then_refused,
+        TOKEN_RATE_PER_SECOND: one_token_has_one_rate_whatever_number_of_sessions_it_has,
+        TOKEN_RATE_AT_ONCE: one_token_has_one_rate_whatever_number_of_sessions_it_has,
         RATE_HOLD: a_burst_goes_through_then_calls_are_paced_then_refused,
         FILTER_TYPES: a_watch_is_bounded,
         PROGRESS: a_watch_is_bounded,

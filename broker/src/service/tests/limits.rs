@@ -231,6 +231,51 @@ async fn who_calls_too_often_is_told_when_to_go_on_and_nobody_else_notices() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_called_with_a_token_counts_for_the_token() {
+    use mesh_core::limits::{RATE_AT_ONCE, TOKEN_RATE_AT_ONCE};
+    use pb::token_service_client::TokenServiceClient;
+
+    let broker = Broker::start();
+    let mut issuer = TokenServiceClient::new(broker.nobody().wire);
+    let asked = pb::CreateTokenRequest { role: pb::Role::Member.into(), ..Default::default() };
+    let secret = issuer.create_token(asked).await.unwrap().into_inner().secret;
+    let connections = TOKEN_RATE_AT_ONCE / RATE_AT_ONCE + 1;
+    let sockets: Vec<_> = (0..connections).map(|_| Arc::new(())).collect();
+    let on = |socket: &Arc<()>, bearer: &str| {
+        let connection = ConnectionInfo { transport: Transport::Tcp, alive: Arc::downgrade(socket) };
+        let bearer = Some(format!("Bearer {bearer}"));
+        broker.caller(Dial { connection: Some(connection), bearer, session: None })
+    };
+    let list = |caller: &Caller| {
+        let mut peers = caller.peers();
+        async move { peers.list_peers(pb::ListPeersRequest::default()).await }
+    };
+    let begun = tokio::time::Instant::now();
+    for n in 0..TOKEN_RATE_AT_ONCE {
+        list(&on(&sockets[n % connections], &secret)).await.unwrap();
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    list(&on(&sockets[0], "open sesame")).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO, "the broker's own user is not held");
+    list(&on(&Arc::new(()), &secret)).await.unwrap();
+    assert!(begun.elapsed() > Duration::ZERO, "a new connection has no rate of its own with a token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_let_in_is_kept_to_a_rate_as_well() {
+    let broker = Broker::start();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..10_000 {
+        let mut peers = broker.tcp(Some("Bearer wrong")).peers();
+        flood.spawn(async move { reason(peers.list_peers(pb::ListPeersRequest::default()).await) });
+    }
+    let answers = flood.join_all().await;
+    let refused = |why: &str| answers.iter().filter(|reason| *reason == why).count();
+    assert_eq!(refused("UNAUTHENTICATED") + refused("LIMIT_REACHED"), answers.len());
+    assert!(refused("LIMIT_REACHED") > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_without_a_session_are_told_apart_by_their_connections() {
     let broker = Broker::start();
     let first = broker.nobody();
