@@ -242,6 +242,11 @@ pub const CONNECTION_WINDOW: u32 = 1_048_576;
 pub const CONNECTIONS: usize = 16_384;
 /// Most open connections from one address over TCP, and from one other user.
 pub const CONNECTIONS_PER_REMOTE: usize = 1_024;
+/// New connections from one address over TCP, and from one other user: so many a second in the long run, and so many
+/// at once.
+pub const NEW_CONNECTIONS_PER_REMOTE: (usize, usize) = (500, 2_000);
+/// The same of all over TCP: those that come sooner wait for their turn.
+pub const NEW_CONNECTIONS: (usize, usize) = (1_000, 4_000);
 /// How long a new connection may take to say that it speaks HTTP/2.
 pub const GREETING: Millis = Millis::seconds(10);
 

@@ -157,6 +157,8 @@ fn table() -> Vec<(&'static str, String, &'static str)> {
         STREAMS_PER_CONNECTION: a_connection_has_only_so_many_streams_and_short_headers,
         CONNECTIONS: there_are_only_so_many_places,
         CONNECTIONS_PER_REMOTE: places_are_counted_in_all_and_of_each_remote,
+        NEW_CONNECTIONS_PER_REMOTE: who_connects_too_often_is_closed_and_nobody_else,
+        NEW_CONNECTIONS: beyond_the_rate_of_all_a_new_connection_waits_for_its_turn,
         GREETING: a_connection_that_drips_is_closed_and_one_that_has_greeted_is_not,
         RATE_PER_SECOND: a_burst_goes_through_then_calls_are_paced_then_refused,
         RATE_AT_ONCE: a_burst_goes_through_then_calls_are_paced_then_refused,

@@ -7,51 +7,27 @@
 //! is held as long, so that a caller that does not listen is paced as well. What must hold: a caller's pace depends on
 //! its own calls and those of its token alone, and what is remembered of callers that are within their rate is nothing.
 
-use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::id::CredentialId;
 use mesh_core::limits::{
     RATE_AT_ONCE, RATE_HOLD, RATE_PER_SECOND, TOKEN_RATE_AT_ONCE, TOKEN_RATE_PER_SECOND,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::auth::Caller;
 use super::status::Refusal;
+use crate::pace::{Paces, Rate};
 use crate::queue::{Connection, Lane};
 
 const HOLD: Duration = Duration::from_millis(RATE_HOLD.0);
-/// So many callers may be remembered before it is first looked which of them are within their rate.
-const FIRST_SWEEP: usize = 256;
-
 /// The pace of everybody.
 #[derive(Clone, Debug)]
 pub(super) struct Rates {
     sessions: Arc<Paces<Lane>>,
     tokens: Arc<Paces<CredentialId>>,
-}
-
-/// A steady rate after a burst.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    per_second: usize,
-    at_once: usize,
-}
-
-/// The pace of each of some callers.
-#[derive(Debug)]
-struct Paces<K> {
-    rate: Rate,
-    buckets: Mutex<Buckets<K>>,
-}
-
-/// When each caller will be within its rate again (the generic cell rate algorithm).
-#[derive(Debug)]
-struct Buckets<K> {
-    until: HashMap<K, Instant>,
-    sweep_at: usize,
 }
 
 /// When a call may be made.
@@ -84,68 +60,29 @@ impl Rates {
     }
 
     fn count_for(&self, lane: Lane, token: Option<&CredentialId>) -> Pace {
-        let own = self.sessions.count(lane);
+        let own = Pace::of(&self.sessions, lane);
         match (own, token) {
             (Pace::Refused { .. }, _) | (_, None) => own,
-            (Pace::Now | Pace::In(_), Some(token)) => own.or_later(self.tokens.count(token.clone())),
+            (Pace::Now | Pace::In(_), Some(token)) => own.or_later(Pace::of(&self.tokens, token.clone())),
         }
     }
 
     /// Counts a call that was not let in, for its connection.
     pub(super) fn count_stranger(&self, connection: &Connection) -> Pace {
-        self.sessions.count(Lane::of(None, connection))
-    }
-}
-
-impl Rate {
-    /// What one call takes of its caller's time.
-    fn each(self) -> Duration {
-        Duration::from_secs(1) / u32::try_from(self.per_second).unwrap_or(u32::MAX)
-    }
-
-    /// How far ahead of its rate a caller may be.
-    fn ahead(self) -> Duration {
-        self.each() * u32::try_from(self.at_once).unwrap_or(u32::MAX)
-    }
-}
-
-impl<K: Eq + Hash> Paces<K> {
-    fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::new(Buckets { until: HashMap::new(), sweep_at: FIRST_SWEEP }) }
-    }
-
-    fn count(&self, key: K) -> Pace {
-        let (now, each) = (Instant::now(), self.rate.each());
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.sweep(now);
-        let until = buckets.until.entry(key).or_insert(now);
-        let busy = until.saturating_duration_since(now);
-        let early = (busy + each).saturating_sub(self.rate.ahead());
-        if early > HOLD {
-            return Pace::Refused { retry_after: early, per_second: self.rate.per_second };
-        }
-        *until = now + busy + each;
-        if early.is_zero() { Pace::Now } else { Pace::In(early) }
-    }
-
-    /// How many callers are remembered.
-    #[cfg(test)]
-    fn remembered(&self) -> usize {
-        self.buckets.lock().unwrap().until.len()
-    }
-}
-
-impl<K: Eq + Hash> Buckets<K> {
-    /// Forgets callers that are within their rate, each time the number of callers has doubled.
-    fn sweep(&mut self, now: Instant) {
-        if self.until.len() >= self.sweep_at {
-            self.until.retain(|_, until| *until > now);
-            self.sweep_at = FIRST_SWEEP.max(self.until.len() * 2);
-        }
+        Pace::of(&self.sessions, Lane::of(None, connection))
     }
 }
 
 impl Pace {
+    /// Counts a call.
+    fn of<K: Eq + Hash>(paces: &Paces<K>, key: K) -> Self {
+        match paces.count(key, HOLD) {
+            Ok(Duration::ZERO) => Self::Now,
+            Ok(early) => Self::In(early),
+            Err(retry_after) => Self::Refused { retry_after, per_second: paces.rate.per_second },
+        }
+    }
+
     /// The later of both.
     fn or_later(self, other: Self) -> Self {
         match (self, other) {
@@ -174,6 +111,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use mesh_core::id::SessionId;
+    use tokio::time::Instant;
     use uuid::Uuid;
 
     use super::*;
@@ -198,11 +136,11 @@ mod tests {
     async fn a_burst_goes_through_then_calls_are_paced_then_refused() {
         let rates = sessions();
         for n in 0..RATE_AT_ONCE {
-            assert_eq!(rates.count(1), Pace::Now, "{n}");
+            assert_eq!(Pace::of(&rates, 1), Pace::Now, "{n}");
         }
         let mut held = 0;
         let refused = loop {
-            match rates.count(1) {
+            match Pace::of(&rates, 1) {
                 Pace::Now => panic!("above the burst"),
                 Pace::In(early) => {
                     held += 1;
@@ -212,13 +150,13 @@ mod tests {
             }
         };
         assert_eq!(held as usize, RATE_PER_SECOND * HOLD.as_millis() as usize / 1_000);
-        assert_eq!(rates.count(2), Pace::Now, "another caller");
-        assert_eq!(rates.count(1), refused, "a refused call counts for nothing");
+        assert_eq!(Pace::of(&rates, 2), Pace::Now, "another caller");
+        assert_eq!(Pace::of(&rates, 1), refused, "a refused call counts for nothing");
         let Pace::Refused { retry_after, per_second: RATE_PER_SECOND } = refused else {
             panic!("{refused:?}")
         };
         sleep(retry_after).await;
-        assert_eq!(rates.count(1), Pace::Now);
+        assert_eq!(Pace::of(&rates, 1), Pace::Now);
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,29 +203,17 @@ mod tests {
         let begun = Instant::now();
         let calls = RATE_AT_ONCE + 3 * RATE_PER_SECOND;
         for _ in 0..calls {
-            rates.count(1).keep().await.unwrap();
+            Pace::of(&rates, 1).keep().await.unwrap();
         }
         assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_keeps_to_the_rate_is_forgotten() {
-        let rates = sessions();
-        for n in 0..100_000 {
-            assert_eq!(rates.count(n), Pace::Now);
-            if n % 100 == 0 {
-                sleep(Duration::from_secs(1)).await;
-            }
-        }
-        assert!(rates.remembered() <= 2 * FIRST_SWEEP, "{}", rates.remembered());
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn who_does_not_listen_is_told_late() {
         let rates = sessions();
-        while !matches!(rates.count(1), Pace::Refused { .. }) {}
+        while !matches!(Pace::of(&rates, 1), Pace::Refused { .. }) {}
         let begun = Instant::now();
-        let refused = rates.count(1).keep().await.unwrap_err();
+        let refused = Pace::of(&rates, 1).keep().await.unwrap_err();
         assert!(matches!(refused, Refusal::TooFast { .. }));
         assert!(begun.elapsed() >= HOLD);
     }
