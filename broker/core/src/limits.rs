@@ -199,6 +199,10 @@ pub const WAIT_CONDITION: (Millis, Millis) = (Millis::minutes(60), Millis::secon
 pub const CONDITIONS: usize = 16;
 /// Most calls that wait at a time: for mail, for conditions, for locks.
 pub const WAITING_CALLS: usize = 10_000;
+/// Most of them of one session, or of one connection without a session.
+pub const WAITING_CALLS_PER_CALLER: usize = 256;
+/// Most of them of all who came with one token.
+pub const WAITING_CALLS_PER_TOKEN: usize = 2_500;
 
 /// Items of a page when none is asked for.
 pub const PAGE_DEFAULT: usize = 100;
@@ -210,6 +214,12 @@ pub const PAGE_BYTES: usize = 1024 * 1024;
 pub const FILTER_ITEMS: usize = 100;
 /// Most open watch streams.
 pub const WATCHES: usize = 10_000;
+/// Most of them of one session, or of one connection without a session.
+pub const WATCHES_PER_CALLER: usize = 256;
+/// Most of them of all who came with one token.
+pub const WATCHES_PER_TOKEN: usize = 2_500;
+/// How long a subscriber may take to read the initial state, before its stream ends and what it kept is let go.
+pub const INITIAL_STATE: Millis = Millis::minutes(5);
 
 /// Requests whose first answer is remembered.
 pub const REMEMBERED_REQUESTS: usize = 10_000;

@@ -57,6 +57,9 @@ pub enum Refusal {
         /// How many there may be in a second.
         per_second: usize,
     },
+    /// A subscriber takes too long to read the state.
+    #[error("the initial state was not read in time, and is given up; watch anew")]
+    Stalled,
     /// The broker is shutting down.
     #[error("the broker is shutting down; retry, with the same request_id")]
     Draining,
@@ -217,7 +220,7 @@ impl Shape {
 fn shape(refusal: Refusal) -> Shape {
     match refusal {
         Refusal::Rejected(rejection) => rejection_shape(rejection),
-        Refusal::Overloaded | Refusal::Slow => {
+        Refusal::Overloaded | Refusal::Slow | Refusal::Stalled => {
             Shape::plain(Code::Unavailable, ErrorReason::Overloaded).and(Extra::Retry)
         }
         Refusal::TooFast { retry_after, per_second } => {
@@ -380,6 +383,7 @@ mod tests {
             row(Refusal::Draining, Code::Unavailable, "DRAINING", &[]),
             row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", &[]),
             row(Refusal::Slow, Code::Unavailable, "OVERLOADED", &[]),
+            row(Refusal::Stalled, Code::Unavailable, "OVERLOADED", &[]),
             row(too_fast, Code::ResourceExhausted, "LIMIT_REACHED", &[("limit", "4000")]),
             row(Refusal::Corrupt("the disk lies".into()), Code::DataLoss, "CORRUPT", &[]),
         ];

@@ -1,6 +1,8 @@
 //! Every bound that the contract states, one past it: refused by the name of its field, and never a panic.
 
 use super::*;
+use crate::service::shares::Holder;
+use mesh_core::Rejection;
 
 fn long(bytes: usize) -> String {
     "a".repeat(bytes)
@@ -177,13 +179,42 @@ async fn a_watch_is_bounded() {
 #[tokio::test]
 async fn there_are_only_so_many_streams() {
     let broker = Broker::start();
-    let open: Vec<_> = (0..mesh_core::limits::WATCHES).map(|_| broker.mesh.watches.open().unwrap()).collect();
+    let watches = &broker.mesh.watches;
+    let open: Vec<_> =
+        (0..mesh_core::limits::WATCHES).map(|n| watches.open(&Holder::nth(n, None)).unwrap()).collect();
     let refused = broker.nobody().events().watch(pb::WatchRequest::default()).await;
     let status = refused.unwrap_err();
     assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "watches");
     assert_eq!(reason::<()>(Err(status)), "LIMIT_REACHED");
     drop(open);
     broker.nobody().events().watch(pb::WatchRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_and_a_token_have_only_so_many_streams() {
+    use mesh_core::limits::{WATCHES_PER_CALLER, WATCHES_PER_TOKEN};
+
+    let broker = Broker::start();
+    let (fox, lynx) = (broker.join("amber-fox").await, broker.join("bold-lynx").await);
+    let mut open = Vec::new();
+    for _ in 0..WATCHES_PER_CALLER {
+        open.push(fox.events().watch(pb::WatchRequest::default()).await.unwrap());
+    }
+    let full = |status: Status| status.get_details_quota_failure().unwrap().violations[0].subject.clone();
+    let refused = fox.events().watch(pb::WatchRequest::default()).await.unwrap_err();
+    assert_eq!(full(refused), "watches of a caller");
+    lynx.events().watch(pb::WatchRequest::default()).await.unwrap();
+    open.pop();
+    fox.events().watch(pb::WatchRequest::default()).await.unwrap();
+
+    let watches = &broker.mesh.watches;
+    let of_token = |n: usize| watches.open(&Holder::nth(n, Some("t-00000001")));
+    let open: Vec<_> = (0..WATCHES_PER_TOKEN).map(|n| of_token(n).unwrap()).collect();
+    let refused = Rejection::LimitReached { what: "watches of a token", limit: WATCHES_PER_TOKEN };
+    assert_eq!(of_token(WATCHES_PER_TOKEN).unwrap_err(), refused);
+    watches.open(&Holder::nth(WATCHES_PER_TOKEN, Some("t-00000002"))).unwrap();
+    drop(open);
+    of_token(0).unwrap();
 }
 
 #[tokio::test]
