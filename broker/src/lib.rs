@@ -18,6 +18,7 @@ pub mod maintenance;
 pub mod metrics;
 mod notify;
 mod otlp;
+mod pace;
 mod probe;
 pub mod queue;
 pub mod records;

@@ -22,6 +22,7 @@ mod rate;
 mod reads;
 mod receipts;
 mod search;
+mod shares;
 mod state;
 pub mod status;
 #[cfg(test)]
@@ -61,6 +62,7 @@ use self::places::{Place, Places};
 pub use self::reads::Reads;
 pub use self::receipts::Shown;
 pub use self::search::Indices;
+use self::shares::{Bound, Holder, Share, Shares};
 use self::status::Refusal;
 pub use self::waits::Waits;
 pub use self::wakes::Wakes;
@@ -136,10 +138,11 @@ pub struct BrokerInfo {
 }
 
 /// How many Watch streams are open, for all to see.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct WatchCount {
     count: watch::Sender<usize>,
     places: Places,
+    shares: Shares,
 }
 
 /// One open Watch stream.
@@ -148,6 +151,16 @@ struct OpenWatch {
     all: WatchCount,
     /// Where it is.
     place: Place,
+    _share: Share,
+}
+
+impl Default for WatchCount {
+    fn default() -> Self {
+        let of_caller = Bound { what: "watches of a caller", limit: limits::WATCHES_PER_CALLER };
+        let of_token = Bound { what: "watches of a token", limit: limits::WATCHES_PER_TOKEN };
+        let shares = Shares::new(of_caller, of_token);
+        Self { count: watch::Sender::default(), places: Places::default(), shares }
+    }
 }
 
 impl WatchCount {
@@ -169,15 +182,16 @@ impl WatchCount {
         self.places.lag(head)
     }
 
-    /// Counts one more for as long as it lives, unless there are as many as may be.
-    fn open(&self) -> Result<OpenWatch, Rejection> {
+    /// Counts one more for as long as it lives, unless there are as many as may be, or its caller has its share.
+    fn open(&self, holder: &Holder) -> Result<OpenWatch, Rejection> {
+        let share = self.shares.take(holder)?;
         let counted = self.count.send_if_modified(|open| {
             let room = *open < limits::WATCHES;
             *open += usize::from(room);
             room
         });
         if counted {
-            return Ok(OpenWatch { all: self.clone(), place: self.places.take() });
+            return Ok(OpenWatch { all: self.clone(), place: self.places.take(), _share: share });
         }
         Err(Rejection::LimitReached { what: "watches", limit: limits::WATCHES })
     }

@@ -1,6 +1,7 @@
 //! Accepted connections, as the services know them: how they came in, and whether they are still open.
 //!
-//! What must hold: a connection for which there is no place is closed without a word, and the others go on.
+//! What must hold: a connection for which there is no place is closed without a word, and the others go on; what
+//! one remote may not take is taken from no other.
 
 mod handshakes;
 mod places;
@@ -95,19 +96,25 @@ pub(crate) fn tcp(
 
 /// Accepted connections that have a place.
 fn placed(listener: TcpListener) -> impl Stream<Item = io::Result<(TcpStream, Place)>> {
-    let places = Places::new();
-    paced(TcpListenerStream::new(listener)).filter_map(move |accepted| {
-        let with_address = |io: TcpStream| {
-            io.set_nodelay(true)?;
-            Ok((io.peer_addr()?.ip(), io))
-        };
-        let (address, io) = match accepted.and_then(with_address) {
-            Ok(accepted) => accepted,
-            Err(error) => return Some(Err(error)),
-        };
-        let place = places.take(Remote::Address(address))?;
-        Some(Ok((io, place)))
-    })
+    let with_address = |io: TcpStream| {
+        io.set_nodelay(true)?;
+        Ok((io.peer_addr()?.ip(), io))
+    };
+    async_stream::stream! {
+        let places = Places::new();
+        let mut accepted = pin!(paced(TcpListenerStream::new(listener)));
+        while let Some(accepted) = accepted.next().await {
+            match accepted.and_then(with_address) {
+                Err(error) => yield Err(error),
+                Ok((address, io)) => {
+                    // Who connects too often takes no turn of the others.
+                    let Some(place) = places.take(Remote::at(address)) else { continue };
+                    places.turn().await;
+                    yield Ok((io, place));
+                }
+            }
+        }
+    }
 }
 
 /// Connections to a TCP address that have come through a TLS handshake, with the certificate of that moment.

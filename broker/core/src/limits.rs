@@ -201,6 +201,10 @@ pub const WAIT_CONDITION: (Millis, Millis) = (Millis::minutes(60), Millis::secon
 pub const CONDITIONS: usize = 16;
 /// Most calls that wait at a time: for mail, for conditions, for locks.
 pub const WAITING_CALLS: usize = 10_000;
+/// Most of them of one session, or of one connection without a session.
+pub const WAITING_CALLS_PER_CALLER: usize = 256;
+/// Most of them of all who came with one token.
+pub const WAITING_CALLS_PER_TOKEN: usize = 2_500;
 
 /// Items of a page when none is asked for.
 pub const PAGE_DEFAULT: usize = 100;
@@ -212,6 +216,12 @@ pub const PAGE_BYTES: usize = 1024 * 1024;
 pub const FILTER_ITEMS: usize = 100;
 /// Most open watch streams.
 pub const WATCHES: usize = 10_000;
+/// Most of them of one session, or of one connection without a session.
+pub const WATCHES_PER_CALLER: usize = 256;
+/// Most of them of all who came with one token.
+pub const WATCHES_PER_TOKEN: usize = 2_500;
+/// How long a subscriber may take to read the initial state, before its stream ends and what it kept is let go.
+pub const INITIAL_STATE: Millis = Millis::minutes(5);
 
 /// Requests whose first answer is remembered.
 pub const REMEMBERED_REQUESTS: usize = 10_000;
@@ -244,6 +254,11 @@ pub const CONNECTION_WINDOW: u32 = 1_048_576;
 pub const CONNECTIONS: usize = 16_384;
 /// Most open connections from one address over TCP, and from one other user.
 pub const CONNECTIONS_PER_REMOTE: usize = 1_024;
+/// New connections from one address over TCP, and from one other user: so many a second in the long run, and so many
+/// at once.
+pub const NEW_CONNECTIONS_PER_REMOTE: (usize, usize) = (500, 2_000);
+/// The same of all over TCP: those that come sooner wait for their turn.
+pub const NEW_CONNECTIONS: (usize, usize) = (1_000, 4_000);
 /// How long a new connection may take to say that it speaks HTTP/2.
 pub const GREETING: Millis = Millis::seconds(10);
 
@@ -251,6 +266,10 @@ pub const GREETING: Millis = Millis::seconds(10);
 pub const RATE_PER_SECOND: usize = 4_000;
 /// Calls that one may make at once before it is held to that rate.
 pub const RATE_AT_ONCE: usize = 8_000;
+/// Calls per second of all who came with one token, in the long run: one session has a quarter of it.
+pub const TOKEN_RATE_PER_SECOND: usize = 16_000;
+/// Calls that those may make at once before they are held to that rate.
+pub const TOKEN_RATE_AT_ONCE: usize = 32_000;
 /// How long a call that comes too early is held, in place of a refusal.
 pub const RATE_HOLD: Millis = Millis(250);
 

@@ -138,6 +138,12 @@ impl Caller {
         request.extensions().get::<Self>().cloned().ok_or(UNKNOWN_CONNECTION)
     }
 
+    /// The token that it came with; none for the broker's own user.
+    #[must_use]
+    pub fn token(&self) -> Option<&CredentialId> {
+        Some(&self.principal.credential).filter(|credential| !credential.is_owner())
+    }
+
     /// The session that a call on behalf of a peer needs.
     pub fn require_session(&self) -> Result<SessionId, Refusal> {
         self.session.ok_or(Refusal::Rejected(Rejection::SessionRequired))

@@ -8,10 +8,10 @@ mod conflict;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use mesh_core::Rejection;
 use mesh_core::event::LeaveCause;
 use mesh_core::rejection::{WriteConflict, circle};
 use mesh_core::revision::Revision;
-use mesh_core::{Rejection, limits};
 use mesh_proto::v1::{self as pb, ErrorReason};
 use mesh_proto::{ERROR_DOMAIN, WRITE_CONFLICT_TYPE};
 use prost::Message;
@@ -48,13 +48,18 @@ pub enum Refusal {
     Slow,
     /// The caller calls too often.
     #[error(
-        "too many calls: at most {} a second after the first {}; make the next in {} ms",
-        limits::RATE_PER_SECOND, limits::RATE_AT_ONCE, retry_after.as_millis()
+        "too many calls: at most {per_second} a second in the long run; make the next in {} ms",
+        retry_after.as_millis()
     )]
     TooFast {
         /// When the next call may come.
         retry_after: Duration,
+        /// How many there may be in a second.
+        per_second: usize,
     },
+    /// A subscriber takes too long to read the state.
+    #[error("the initial state was not read in time, and is given up; watch anew")]
+    Stalled,
     /// The broker is shutting down.
     #[error("the broker is shutting down; retry, with the same request_id")]
     Draining,
@@ -215,12 +220,14 @@ impl Shape {
 fn shape(refusal: Refusal) -> Shape {
     match refusal {
         Refusal::Rejected(rejection) => rejection_shape(rejection),
-        Refusal::Overloaded | Refusal::Slow => {
+        Refusal::Overloaded | Refusal::Slow | Refusal::Stalled => {
             Shape::plain(Code::Unavailable, ErrorReason::Overloaded).and(Extra::Retry)
         }
-        Refusal::TooFast { retry_after } => Shape::plain(Code::ResourceExhausted, ErrorReason::LimitReached)
-            .with("limit", &limits::RATE_PER_SECOND)
-            .and(Extra::Pace { retry_after }),
+        Refusal::TooFast { retry_after, per_second } => {
+            Shape::plain(Code::ResourceExhausted, ErrorReason::LimitReached)
+                .with("limit", &per_second)
+                .and(Extra::Pace { retry_after })
+        }
         Refusal::Draining => Shape::plain(Code::Unavailable, ErrorReason::Draining).and(Extra::Retry),
         Refusal::Unauthenticated(_) => Shape::plain(Code::Unauthenticated, ErrorReason::Unauthenticated),
         Refusal::Compacted { oldest, head } => Shape::plain(Code::OutOfRange, ErrorReason::RevisionCompacted)
@@ -368,7 +375,7 @@ mod tests {
         let foreign = Refusal::ForeignRevision { what: "it is another's", incarnation, head };
         let kept = &[("oldest_revision", "3"), ("current_revision", "9")];
         let here = &[("incarnation", "00000000-0000-0000-0000-000000000000"), ("current_revision", "9")];
-        let too_fast = Refusal::TooFast { retry_after: Duration::from_millis(700) };
+        let too_fast = Refusal::TooFast { retry_after: Duration::from_millis(700), per_second: 4_000 };
         let mut rows = vec![
             row(Refusal::Unauthenticated("who?"), Code::Unauthenticated, "UNAUTHENTICATED", &[]),
             row(Refusal::Compacted { oldest, head }, Code::OutOfRange, "REVISION_COMPACTED", kept),
@@ -376,6 +383,7 @@ mod tests {
             row(Refusal::Draining, Code::Unavailable, "DRAINING", &[]),
             row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", &[]),
             row(Refusal::Slow, Code::Unavailable, "OVERLOADED", &[]),
+            row(Refusal::Stalled, Code::Unavailable, "OVERLOADED", &[]),
             row(too_fast, Code::ResourceExhausted, "LIMIT_REACHED", &[("limit", "4000")]),
             row(Refusal::Corrupt("the disk lies".into()), Code::DataLoss, "CORRUPT", &[]),
         ];

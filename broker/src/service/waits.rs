@@ -15,11 +15,15 @@ use mesh_core::{Rejection, State, limits};
 use tokio::time::{Instant, sleep_until};
 
 use super::Mesh;
+use super::shares::{Bound, Holder, Share, Shares};
 use crate::leases::Leases;
 
 /// The calls that wait, for all to see.
-#[derive(Clone, Debug, Default)]
-pub struct Waits(Arc<Mutex<Waiting>>);
+#[derive(Clone, Debug)]
+pub struct Waits {
+    waiting: Arc<Mutex<Waiting>>,
+    shares: Shares,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -37,17 +41,29 @@ struct Sharers {
 
 /// One call that waits.
 #[derive(Debug)]
-pub(super) struct OpenWait(Waits);
+pub(super) struct OpenWait {
+    all: Waits,
+    _share: Share,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        let of_caller = Bound { what: "waiting calls of a caller", limit: limits::WAITING_CALLS_PER_CALLER };
+        let of_token = Bound { what: "waiting calls of a token", limit: limits::WAITING_CALLS_PER_TOKEN };
+        Self { waiting: Arc::default(), shares: Shares::new(of_caller, of_token) }
+    }
+}
 
 impl Waits {
-    /// Counts one more for as long as it lives, unless there are as many as may be.
-    pub(super) fn open(&self) -> Result<OpenWait, Rejection> {
+    /// Counts one more for as long as it lives, unless there are as many as may be, or its caller has its share.
+    pub(super) fn open(&self, holder: &Holder) -> Result<OpenWait, Rejection> {
+        let share = self.shares.take(holder)?;
         let mut waiting = self.lock();
         if waiting.calls >= limits::WAITING_CALLS {
             return Err(Rejection::LimitReached { what: "waiting calls", limit: limits::WAITING_CALLS });
         }
         waiting.calls += 1;
-        Ok(OpenWait(self.clone()))
+        Ok(OpenWait { all: self.clone(), _share: share })
     }
 
     /// A call waits under a ticket.
@@ -82,13 +98,13 @@ impl Waits {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for OpenWait {
     fn drop(&mut self) {
-        self.0.lock().calls -= 1;
+        self.all.lock().calls -= 1;
     }
 }
 
@@ -175,9 +191,21 @@ mod tests {
     #[test]
     fn there_are_only_so_many_waiting_calls() {
         let waits = Waits::default();
-        let open: Vec<_> = (0..limits::WAITING_CALLS).map(|_| waits.open().unwrap()).collect();
+        let each = limits::WAITING_CALLS_PER_CALLER;
+        let nth = |n: usize| Holder::nth(n / each, None);
+        let open: Vec<_> = (0..limits::WAITING_CALLS).map(|n| waits.open(&nth(n)).unwrap()).collect();
         let refused = Rejection::LimitReached { what: "waiting calls", limit: limits::WAITING_CALLS };
-        assert_eq!(waits.open().unwrap_err(), refused);
+        assert_eq!(waits.open(&nth(limits::WAITING_CALLS)).unwrap_err(), refused);
+        drop(open);
+        let open: Vec<_> = (0..each).map(|n| waits.open(&nth(n)).unwrap()).collect();
+        let refused = Rejection::LimitReached { what: "waiting calls of a caller", limit: each };
+        assert_eq!(waits.open(&nth(0)).unwrap_err(), refused);
+        drop(open);
+        let per_token = limits::WAITING_CALLS_PER_TOKEN;
+        let of_token = |n: usize| Holder::nth(n, Some("t-00000001"));
+        let open: Vec<_> = (0..per_token).map(|n| waits.open(&of_token(n)).unwrap()).collect();
+        let refused = Rejection::LimitReached { what: "waiting calls of a token", limit: per_token };
+        assert_eq!(waits.open(&of_token(per_token)).unwrap_err(), refused);
         drop(open);
         assert_eq!(waits.count(), 0);
     }

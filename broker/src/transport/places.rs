@@ -1,8 +1,12 @@
-//! How many connections there are, in all and of each remote; and that a new one says soon what it is.
+//! How many connections there are, and how fast new ones come, in all and of each remote; and that a new one says soon
+//! what it is.
+//!
+//! A process of the broker's own user may connect as fast as it likes: its connections cost little, and to hold some
+//! back would hold back those of agents that keep quiet.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -10,7 +14,9 @@ use std::time::Duration;
 
 use mesh_core::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::pace::{Paces, Rate};
 
 /// What every HTTP/2 connection begins with has so many bytes.
 const GREETING_BYTES: usize = 24;
@@ -22,8 +28,21 @@ pub(crate) enum Remote {
     Own,
     /// A process of another user.
     User(u32),
-    /// A machine.
+    /// A machine, or a network in which one can have any number of addresses.
     Address(IpAddr),
+}
+
+impl Remote {
+    /// Who is at this address: of IPv6, whoever has the network of 64 bits.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            other => other,
+        })
+    }
 }
 
 /// The open connections of one listener.
@@ -31,15 +50,27 @@ pub(crate) enum Remote {
 pub(crate) struct Places {
     most: usize,
     taken: Arc<Mutex<Taken>>,
+    paces: Arc<Paces<Remote>>,
+    pace_of_all: Arc<Paces<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
     by_remote: HashMap<Remote, usize>,
-    /// Whether the last one found no place, so that a flood is told of once.
-    full: bool,
+    closed: Closed,
 }
+
+/// Those that found no place.
+#[derive(Debug, Default)]
+struct Closed {
+    /// How many there were since they were told of.
+    untold: usize,
+    told: Option<Instant>,
+}
+
+/// How often a flood is told of.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// The place of one connection.
 #[derive(Debug)]
@@ -57,29 +88,54 @@ impl Places {
     }
 
     fn with(most: usize) -> Self {
-        Self { most, taken: Arc::default() }
+        let rate = |(per_second, at_once)| Rate { per_second, at_once };
+        let paces = Arc::new(Paces::new(rate(limits::NEW_CONNECTIONS_PER_REMOTE)));
+        let pace_of_all = Arc::new(Paces::new(rate(limits::NEW_CONNECTIONS)));
+        Self { most, taken: Arc::default(), paces, pace_of_all }
     }
 
-    /// A place, unless there are as many as may be.
+    /// A place, unless there are as many as may be, or its remote connects too often.
     pub(crate) fn take(&self, remote: Remote) -> Option<Place> {
+        let in_time = remote == Remote::Own || self.paces.count(remote, Duration::ZERO).is_ok();
         let mut taken = self.taken();
         let most = if remote == Remote::Own { self.most } else { limits::CONNECTIONS_PER_REMOTE };
         let own = taken.by_remote.get(&remote).copied().unwrap_or_default();
-        if taken.all >= self.most || own >= most {
-            if !taken.full {
-                tracing::warn!(?remote, open = taken.all, "too many connections; new ones are closed");
+        if !in_time || taken.all >= self.most || own >= most {
+            if let Some(closed) = taken.closed.one_more() {
+                tracing::warn!(
+                    ?remote,
+                    open = taken.all,
+                    closed,
+                    "too many connections; new ones are closed"
+                );
             }
-            taken.full = true;
             return None;
         }
-        taken.full = false;
         taken.all += 1;
         *taken.by_remote.entry(remote).or_default() += 1;
         Some(Place { remote, places: self.clone() })
     }
 
+    /// When it is a new connection's turn, those of all others counted.
+    pub(crate) async fn turn(&self) {
+        let early = self.pace_of_all.count((), Duration::MAX);
+        sleep(early.unwrap_or_default()).await;
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Closed {
+    /// Counts one; how many there were, when it is time to tell.
+    fn one_more(&mut self) -> Option<usize> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -164,9 +220,62 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Prompt<Io> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::time::Instant;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_connects_too_often_is_closed_and_nobody_else() {
+        let places = Places::with(limits::CONNECTIONS);
+        let (per_second, at_once) = limits::NEW_CONNECTIONS_PER_REMOTE;
+        let network = |low: usize| Remote::at(format!("2001:db8::{low:x}").parse().unwrap());
+        for n in 0..at_once {
+            assert!(places.take(network(n % 1_000)).is_some(), "{n}");
+        }
+        assert!(places.take(network(9)).is_none(), "another address of the same network");
+        for other in ["2001:db8:0:1::", "192.0.2.1", "::ffff:192.0.2.2", "::1"] {
+            assert!(places.take(Remote::at(other.parse().unwrap())).is_some(), "{other}");
+        }
+        for _ in 0..2 * at_once {
+            assert!(places.take(Remote::Own).is_some());
+        }
+        sleep(Duration::from_secs(1)).await;
+        let after_a_second = (0..at_once).filter(|_| places.take(network(1)).is_some()).count();
+        assert_eq!(after_a_second, per_second);
+        let passers_by = (0..100_000_u32).map(Remote::User);
+        for (n, remote) in passers_by.enumerate() {
+            places.take(remote).unwrap();
+            if n % 100 == 0 {
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+        assert!(places.paces.remembered() < 1_000, "{}", places.paces.remembered());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_rate_of_all_a_new_connection_waits_for_its_turn() {
+        let places = Places::with(limits::CONNECTIONS);
+        let (per_second, at_once) = limits::NEW_CONNECTIONS;
+        let begun = Instant::now();
+        for _ in 0..at_once {
+            places.turn().await;
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        for _ in 0..3 * per_second {
+            places.turn().await;
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_told_of_now_and_then() {
+        let mut closed = Closed::default();
+        assert_eq!(closed.one_more(), Some(1));
+        for _ in 0..1_000 {
+            assert_eq!(closed.one_more(), None);
+        }
+        sleep(TOLD_EVERY).await;
+        assert_eq!(closed.one_more(), Some(1_001));
+    }
 
     #[test]
     fn places_are_counted_in_all_and_of_each_remote() {

@@ -20,9 +20,8 @@ use tower::Service;
 
 use super::authority::{Known, bearer, id_of};
 use super::{Authority, Caller, ConnectionInfo, Principal, UNKNOWN_CONNECTION, rules};
-use crate::queue::Lane;
 use crate::service::Mesh;
-use crate::service::rate::{Rates, rate_key};
+use crate::service::rate::{Pace, Rates};
 use crate::service::status::Refusal;
 
 /// What somebody is told whose token is over.
@@ -37,7 +36,7 @@ pub struct Gate {
     /// Closes the gate.
     closing: CancellationToken,
     refused: Arc<RefusalLog>,
-    rates: Rates<Lane>,
+    rates: Rates,
 }
 
 /// A service behind the gate.
@@ -97,6 +96,12 @@ impl Gate {
     fn authenticate(&self, connection: &ConnectionInfo, headers: &HeaderMap) -> Result<Principal, Refusal> {
         let Mesh { view, clock, passes, .. } = &*self.mesh;
         self.authority.admit(connection.transport, headers, &Known { view, clock, passes })
+    }
+
+    /// Who is not let in is kept to a rate as well.
+    fn pace_of_stranger<B>(&self, request: &Request<B>) -> Pace {
+        let connection = request.extensions().get::<ConnectionInfo>();
+        connection.map_or(Pace::Now, |connection| self.rates.count_stranger(&connection.alive))
     }
 
     /// Tells whoever reads the log that a credential was refused.
@@ -172,12 +177,15 @@ where
             Ok(caller) => caller,
             Err(refusal) => {
                 self.gate.tell(&request, &refusal);
-                let answer = Status::from(refusal).into_http();
-                return Box::pin(std::future::ready(Ok(answer)));
+                let pace = self.gate.pace_of_stranger(&request);
+                return Box::pin(async move {
+                    let refusal = pace.keep().await.err().unwrap_or(refusal);
+                    Ok(Status::from(refusal).into_http())
+                });
             }
         };
         let over = caller.principal.over.clone();
-        request.extensions_mut().insert(self.gate.rates.count(rate_key(&caller)));
+        request.extensions_mut().insert(self.gate.rates.count(&caller));
         request.extensions_mut().insert(caller);
         let call = self.service.call(request);
         let Some(over) = over else { return Box::pin(call) };

@@ -16,6 +16,7 @@ use super::{refuse_field, start};
 use crate::service::Mesh;
 use crate::service::auth::Caller;
 use crate::service::convert::{size, span};
+use crate::service::shares::Holder;
 use crate::service::status::Refusal;
 
 /// Batches for one answer.
@@ -55,7 +56,7 @@ pub(super) async fn list(
 ) -> Result<pb::ListEventsResponse, Refusal> {
     let filter = Filter::parse(&caller.principal, &request.scopes, request.filter)?;
     let wait = span("wait", request.wait, (Millis::ZERO, limits::WAIT))?.unwrap_or_default();
-    let _place = (wait > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
+    let _place = (wait > Millis::ZERO).then(|| mesh.waits.open(&Holder::of(&caller))).transpose()?;
     let page = Page::new(request.limit);
     let (page, next) = match start(mesh, request.start_revision, &request.incarnation)? {
         None if wait > Millis::ZERO => return Err(refuse_field("wait", "needs a start_revision")),

@@ -22,6 +22,7 @@ use crate::events::{ReadError, Subscription};
 use crate::service::Mesh;
 use crate::service::auth::Caller;
 use crate::service::convert::span;
+use crate::service::shares::Holder;
 use crate::service::status::Refusal;
 use crate::service::waits::Vigil;
 
@@ -35,7 +36,7 @@ pub(super) async fn wait(
     let timeout = span("timeout", request.timeout, (Millis::ZERO, longest))?.unwrap_or(usual);
     let deadline = Instant::now() + Duration::from_millis(timeout.0);
     let conditions = condition::parse(&caller.principal, request.conditions)?;
-    let _place = (timeout > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
+    let _place = (timeout > Millis::ZERO).then(|| mesh.waits.open(&Holder::of(&caller))).transpose()?;
     let mut wait = Wait::open(mesh, &caller, &request.scope, conditions)?;
     wait.catch_up().await?;
     let mut over = timeout == Millis::ZERO;

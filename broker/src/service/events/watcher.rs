@@ -5,7 +5,7 @@
 //! is sent once and in order, or the stream ends with the reason why it cannot be; no item says that more was
 //! delivered than was.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::vec;
 
@@ -18,7 +18,8 @@ use mesh_proto::v1 as pb;
 use pb::state_item::Item;
 use pb::watch_response::Payload;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::filter::Filter;
 use super::{refuse_field, start};
@@ -27,6 +28,7 @@ use crate::leases::Attachment;
 use crate::service::auth::Caller;
 use crate::service::convert::locks::LockStatus;
 use crate::service::convert::{entries, locks, span};
+use crate::service::shares::Holder;
 use crate::service::status::Refusal;
 use crate::service::{Mesh, OpenWatch};
 
@@ -62,9 +64,9 @@ pub(super) struct Watcher {
 #[derive(Debug)]
 enum Stage {
     /// That the stream is open; then the state, if it was asked for.
-    Opening(Option<Snapshot>),
+    Opening(Option<Kept>),
     /// The state, record by record.
-    State(Snapshot),
+    State(Kept),
     /// What happens.
     Following,
 }
@@ -77,6 +79,14 @@ struct Snapshot {
     entries: vec::IntoIter<Arc<EntryRecord>>,
 }
 
+/// The state to be sent, until it has taken too long: what others have let go of since is not kept for ever by a
+/// reader that stalls.
+#[derive(Debug)]
+struct Kept {
+    kept: Arc<Mutex<Option<Snapshot>>>,
+    _deadline: AbortOnDropHandle<()>,
+}
+
 impl Watcher {
     /// Opens the stream, or says why it cannot be.
     pub(super) fn open(mesh: &Mesh, caller: &Caller, request: pb::WatchRequest) -> Result<Self, Refusal> {
@@ -87,7 +97,7 @@ impl Watcher {
             return Err(refuse_field("start_revision", "must be 0 with send_initial_state"));
         }
         let start = start(mesh, request.start_revision, &request.incarnation)?;
-        let open = mesh.watches.open()?;
+        let open = mesh.watches.open(&Holder::of(caller))?;
         let attachment = match caller.session {
             None => None,
             Some(session) => {
@@ -103,6 +113,7 @@ impl Watcher {
             let start = start.unwrap_or(state.revision().next());
             (start, request.send_initial_state.then(|| Snapshot::take(&state, mesh, &filter)))
         };
+        let snapshot = snapshot.map(Kept::new);
         let before = Revision(start.0 - 1);
         open.place.reached(before);
         Ok(Self {
@@ -129,12 +140,12 @@ impl Watcher {
         }
         match std::mem::replace(&mut self.stage, Stage::Following) {
             Stage::Opening(snapshot) => Ok(self.created(snapshot)),
-            Stage::State(snapshot) => Ok(self.state(snapshot)),
+            Stage::State(snapshot) => self.state(snapshot),
             Stage::Following => self.follow().await,
         }
     }
 
-    fn created(&mut self, snapshot: Option<Snapshot>) -> pb::WatchResponse {
+    fn created(&mut self, snapshot: Option<Kept>) -> pb::WatchResponse {
         let created = Payload::Created(pb::WatchCreated {
             start_revision: self.looked_at.next().0,
             oldest_revision: self.mesh.events.oldest().0,
@@ -145,12 +156,12 @@ impl Watcher {
         self.item(Revision::ZERO, created)
     }
 
-    fn state(&mut self, mut snapshot: Snapshot) -> pb::WatchResponse {
-        let Some(item) = snapshot.next(&self.mesh, self.session) else {
-            return self.item(self.looked_at, Payload::InitialStateEnd(pb::InitialStateEnd {}));
+    fn state(&mut self, snapshot: Kept) -> Result<pb::WatchResponse, Refusal> {
+        let Some(item) = snapshot.next(&self.mesh, self.session)? else {
+            return Ok(self.item(self.looked_at, Payload::InitialStateEnd(pb::InitialStateEnd {})));
         };
         self.stage = Stage::State(snapshot);
-        self.item(self.looked_at, Payload::InitialState(pb::StateItem { item: Some(item) }))
+        Ok(self.item(self.looked_at, Payload::InitialState(pb::StateItem { item: Some(item) })))
     }
 
     async fn follow(&mut self) -> Result<pb::WatchResponse, Refusal> {
@@ -193,6 +204,27 @@ impl Watcher {
         self.told = delivered;
         self.progress_at = Instant::now() + self.silence;
         pb::WatchResponse { header: self.mesh.header(delivered), payload: Some(payload) }
+    }
+}
+
+impl Kept {
+    fn new(snapshot: Snapshot) -> Self {
+        let kept = Arc::new(Mutex::new(Some(snapshot)));
+        let given_up = kept.clone();
+        // In a task of its own: whoever stalls is not asked for more.
+        let deadline = tokio::spawn(async move {
+            sleep(Duration::from_millis(limits::INITIAL_STATE.0)).await;
+            let snapshot = given_up.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(snapshot);
+        });
+        Self { kept, _deadline: AbortOnDropHandle::new(deadline) }
+    }
+
+    /// The next record to send; none at the end.
+    fn next(&self, mesh: &Mesh, session: Option<SessionId>) -> Result<Option<Item>, Refusal> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = kept.as_mut().ok_or(Refusal::Stalled)?;
+        Ok(snapshot.next(mesh, session))
     }
 }
 

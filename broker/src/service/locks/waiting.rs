@@ -25,6 +25,7 @@ use crate::queue::Reply;
 use crate::service::Mesh;
 use crate::service::auth::By;
 use crate::service::convert::RequestKey;
+use crate::service::shares::Holder;
 use crate::service::status::Refusal;
 use crate::service::waits::{OpenWait, Vigil};
 
@@ -53,7 +54,7 @@ pub(super) async fn acquire(
     mut key: RequestKey,
     mut acquire: Acquire,
 ) -> Result<Answer, Refusal> {
-    let place = Arc::new(mesh.waits.open()?);
+    let place = Arc::new(mesh.waits.open(&Holder::behind(&by))?);
     let (asked, wait) = (mesh.clock.at(), acquire.wait);
     let mut waited = None;
     loop {

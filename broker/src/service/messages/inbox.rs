@@ -46,7 +46,7 @@ pub(super) async fn list(
     let page = PageSize::of(size(request.limit));
     let after = Revision(request.after_revision);
     // Attached before the inbox is read, so that nothing comes between.
-    let mut waiting = Waiting::new(mesh, session, wait)?;
+    let mut waiting = Waiting::new(mesh, &caller, wait)?;
     let mut inbox = read(mesh, session, after, page)?;
     while inbox.answer.messages.is_empty() {
         match waiting.next(|log| inbox.has_mail_in(log)).await? {

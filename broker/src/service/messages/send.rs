@@ -66,7 +66,7 @@ pub(super) async fn ask(
         question.intent = Intent::Request;
     }
     // There is a place to wait before anything is sent, and nothing that comes after is missed.
-    let waiting = Waiting::new(mesh, session, wait)?;
+    let waiting = Waiting::new(mesh, &caller, wait)?;
     let reply = mesh.submit(caller.by(session), key, Command::Send(question)).await?;
     let revision = reply.revision;
     let (answer, id) = sent(mesh, reply, "Ask")?;

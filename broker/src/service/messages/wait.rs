@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use mesh_core::id::SessionId;
 use mesh_core::record::LogRecord;
 use mesh_core::time::Millis;
 use tokio::task::coop::consume_budget;
@@ -10,6 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::events::{ReadError, Subscription};
 use crate::service::Mesh;
+use crate::service::auth::Caller;
+use crate::service::shares::Holder;
 use crate::service::status::Refusal;
 use crate::service::waits::{OpenWait, Vigil};
 
@@ -34,8 +35,9 @@ pub(super) enum Woken {
 
 impl<'a> Waiting<'a> {
     /// Attaches to what happens after the view's revision, so look at the view only after this.
-    pub(super) fn new(mesh: &'a Mesh, session: SessionId, wait: Millis) -> Result<Self, Refusal> {
-        let place = (wait > Millis::ZERO).then(|| mesh.waits.open()).transpose()?;
+    pub(super) fn new(mesh: &'a Mesh, caller: &Caller, wait: Millis) -> Result<Self, Refusal> {
+        let session = caller.require_session()?;
+        let place = (wait > Millis::ZERO).then(|| mesh.waits.open(&Holder::of(caller))).transpose()?;
         let mut vigil = Vigil::new(mesh, Some(session));
         let state = mesh.view.read();
         vigil.peer(&state)?;

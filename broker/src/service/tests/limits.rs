@@ -1,6 +1,8 @@
 //! Every bound that the contract states, one past it: refused by the name of its field, and never a panic.
 
 use super::*;
+use crate::service::shares::Holder;
+use mesh_core::Rejection;
 
 fn long(bytes: usize) -> String {
     "a".repeat(bytes)
@@ -177,13 +179,42 @@ async fn a_watch_is_bounded() {
 #[tokio::test]
 async fn there_are_only_so_many_streams() {
     let broker = Broker::start();
-    let open: Vec<_> = (0..mesh_core::limits::WATCHES).map(|_| broker.mesh.watches.open().unwrap()).collect();
+    let watches = &broker.mesh.watches;
+    let open: Vec<_> =
+        (0..mesh_core::limits::WATCHES).map(|n| watches.open(&Holder::nth(n, None)).unwrap()).collect();
     let refused = broker.nobody().events().watch(pb::WatchRequest::default()).await;
     let status = refused.unwrap_err();
     assert_eq!(status.get_details_quota_failure().unwrap().violations[0].subject, "watches");
     assert_eq!(reason::<()>(Err(status)), "LIMIT_REACHED");
     drop(open);
     broker.nobody().events().watch(pb::WatchRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_and_a_token_have_only_so_many_streams() {
+    use mesh_core::limits::{WATCHES_PER_CALLER, WATCHES_PER_TOKEN};
+
+    let broker = Broker::start();
+    let (fox, lynx) = (broker.join("amber-fox").await, broker.join("bold-lynx").await);
+    let mut open = Vec::new();
+    for _ in 0..WATCHES_PER_CALLER {
+        open.push(fox.events().watch(pb::WatchRequest::default()).await.unwrap());
+    }
+    let full = |status: Status| status.get_details_quota_failure().unwrap().violations[0].subject.clone();
+    let refused = fox.events().watch(pb::WatchRequest::default()).await.unwrap_err();
+    assert_eq!(full(refused), "watches of a caller");
+    lynx.events().watch(pb::WatchRequest::default()).await.unwrap();
+    open.pop();
+    fox.events().watch(pb::WatchRequest::default()).await.unwrap();
+
+    let watches = &broker.mesh.watches;
+    let of_token = |n: usize| watches.open(&Holder::nth(n, Some("t-00000001")));
+    let open: Vec<_> = (0..WATCHES_PER_TOKEN).map(|n| of_token(n).unwrap()).collect();
+    let refused = Rejection::LimitReached { what: "watches of a token", limit: WATCHES_PER_TOKEN };
+    assert_eq!(of_token(WATCHES_PER_TOKEN).unwrap_err(), refused);
+    watches.open(&Holder::nth(WATCHES_PER_TOKEN, Some("t-00000002"))).unwrap();
+    drop(open);
+    of_token(0).unwrap();
 }
 
 #[tokio::test]
@@ -228,6 +259,51 @@ async fn who_calls_too_often_is_told_when_to_go_on_and_nobody_else_notices() {
     );
     tokio::time::sleep(retry).await;
     heartbeat(&fox).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_called_with_a_token_counts_for_the_token() {
+    use mesh_core::limits::{RATE_AT_ONCE, TOKEN_RATE_AT_ONCE};
+    use pb::token_service_client::TokenServiceClient;
+
+    let broker = Broker::start();
+    let mut issuer = TokenServiceClient::new(broker.nobody().wire);
+    let asked = pb::CreateTokenRequest { role: pb::Role::Member.into(), ..Default::default() };
+    let secret = issuer.create_token(asked).await.unwrap().into_inner().secret;
+    let connections = TOKEN_RATE_AT_ONCE / RATE_AT_ONCE + 1;
+    let sockets: Vec<_> = (0..connections).map(|_| Arc::new(())).collect();
+    let on = |socket: &Arc<()>, bearer: &str| {
+        let connection = ConnectionInfo { transport: Transport::Tcp, alive: Arc::downgrade(socket) };
+        let bearer = Some(format!("Bearer {bearer}"));
+        broker.caller(Dial { connection: Some(connection), bearer, session: None })
+    };
+    let list = |caller: &Caller| {
+        let mut peers = caller.peers();
+        async move { peers.list_peers(pb::ListPeersRequest::default()).await }
+    };
+    let begun = tokio::time::Instant::now();
+    for n in 0..TOKEN_RATE_AT_ONCE {
+        list(&on(&sockets[n % connections], &secret)).await.unwrap();
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    list(&on(&sockets[0], "open sesame")).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO, "the broker's own user is not held");
+    list(&on(&Arc::new(()), &secret)).await.unwrap();
+    assert!(begun.elapsed() > Duration::ZERO, "a new connection has no rate of its own with a token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_let_in_is_kept_to_a_rate_as_well() {
+    let broker = Broker::start();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..10_000 {
+        let mut peers = broker.tcp(Some("Bearer wrong")).peers();
+        flood.spawn(async move { reason(peers.list_peers(pb::ListPeersRequest::default()).await) });
+    }
+    let answers = flood.join_all().await;
+    let refused = |why: &str| answers.iter().filter(|reason| *reason == why).count();
+    assert_eq!(refused("UNAUTHENTICATED") + refused("LIMIT_REACHED"), answers.len());
+    assert!(refused("LIMIT_REACHED") > 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use super::*;
+use crate::service::shares::Holder;
 use mesh_core::time::Millis;
 use pb::event::Event;
 
@@ -361,8 +362,9 @@ async fn a_circle_of_those_who_wait_is_refused() {
 async fn there_are_only_so_many_calls_that_wait() {
     let broker = Broker::start();
     let fox = broker.join("amber-fox").await;
-    let open: Vec<_> =
-        (0..mesh_core::limits::WAITING_CALLS).map(|_| broker.mesh.waits.open().unwrap()).collect();
+    let open: Vec<_> = (0..mesh_core::limits::WAITING_CALLS)
+        .map(|n| broker.mesh.waits.open(&Holder::nth(n, None)).unwrap())
+        .collect();
     let refused = soon(call(&fox, request(&["a"], ""))).await;
     assert_eq!(reason(refused), "LIMIT_REACHED");
     let condition = pb::PeerCondition { name: "nobody".into(), gone: false };

@@ -104,6 +104,45 @@ async fn the_initial_state_and_what_follows_have_no_gap_and_no_overlap() {
 }
 
 #[tokio::test]
+async fn a_subscriber_that_stalls_in_the_initial_state_keeps_it_for_a_while_only() {
+    let broker = Broker::start();
+    let fox = broker.join("amber-fox").await;
+    let targets: Vec<_> = (0..100).map(|n| format!("src/{n:03}")).collect();
+    let request = pb::AcquireLocksRequest {
+        paths: targets,
+        // More than is put into one piece of the stream.
+        reason: "x".repeat(512),
+        ..Default::default()
+    };
+    fox.locks().acquire_locks(request).await.unwrap();
+    let request = pb::WatchRequest { send_initial_state: true, ..Default::default() };
+    let (mut stalling, mut reading) =
+        (watch(&broker.nobody(), request.clone()).await, watch(&broker.nobody(), request).await);
+    next(&mut stalling).await;
+    while next(&mut reading).await.1 != Payload::InitialStateEnd(pb::InitialStateEnd {}) {}
+    let last = broker.mesh.view.read().locks.list(None, None).last().unwrap().clone();
+    fox.locks().release_locks(pb::ReleaseLocksRequest::default()).await.unwrap();
+    assert!(matches!(next(&mut reading).await.1, Payload::Events(_)));
+    let holders = Arc::strong_count(&last);
+
+    // Only from here on, since time that stands still runs on while everything waits for the writer.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_millis(mesh_core::limits::INITIAL_STATE.0)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(Arc::strong_count(&last) < holders, "it is let go though nobody has asked for more");
+    let mut sent = 0;
+    let ended = loop {
+        match stalling.message().await {
+            Ok(item) => sent += usize::from(item.is_some()),
+            Err(status) => break status,
+        }
+    };
+    assert!(sent < 101, "{sent}");
+    assert_eq!(reason::<()>(Err(ended)), "OVERLOADED");
+    assert!(matches!(next(&mut reading).await.1, Payload::Progress(_)), "who has read it goes on");
+}
+
+#[tokio::test]
 async fn a_filter_lets_through_what_matches_all_its_parts() {
     let broker = Broker::start();
     let fox = broker.join("amber-fox").await;
