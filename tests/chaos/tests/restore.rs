@@ -1,12 +1,13 @@
-//! `kill -9` of `meshctl restore` at each of its changes to the file system.
+//! `kill -9` of what replaces a store, `meshctl restore` and a broker that writes it anew, at each change to the file system.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::print_stderr, reason = "a test says how much it did")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use mesh_tests::{Mesh, get, lock, meshctl, overwrite};
 
@@ -43,15 +44,44 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Restores, and is killed on entering its call of this kind and number.
-fn restored(mesh: &Mesh, call: &str, number: usize) -> ExitStatus {
+/// `meshctl`, killed on entering its call of this kind and number.
+fn killed_at(mesh: &Mesh, call: &str, number: usize, arguments: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={call}"));
     command.arg("-e").arg(format!("inject={call}:signal=SIGKILL:when={number}"));
-    command.arg(meshctl()).args(["restore", "--force", "mesh.backup"]).current_dir(mesh.path());
+    command.arg(meshctl()).args(arguments).current_dir(mesh.path());
     command.env_clear().env("MESH_HOME", mesh.path()).env("HOME", mesh.path());
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.output().expect("this check needs strace (Debian: `apt-get install strace`)").status
+    command
+}
+
+const NO_STRACE: &str = "this check needs strace (Debian: `apt-get install strace`)";
+
+fn restored(mesh: &Mesh, call: &str, number: usize) -> ExitStatus {
+    let mut command = killed_at(mesh, call, number, &["restore", "--force", "mesh.backup"]);
+    command.output().expect(NO_STRACE).status
+}
+
+/// Whether a broker came to be ready, which then is killed.
+fn started(mesh: &Mesh, call: &str, number: usize) -> bool {
+    let mut command = killed_at(mesh, call, number, &["serve", "--auto", "--idle-exit", "3600"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut tracer = command.spawn().expect(NO_STRACE);
+    let mut line = String::new();
+    BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if let Some(broker) = mesh.broker_pid() {
+        mesh_tests::kill(broker);
+    }
+    let ended = tracer.wait().unwrap();
+    assert_eq!(ended.signal(), Some(9), "{call} {number}: {line:?}");
+    line.trim() == "ready"
+}
+
+/// What lies in the home that is of a store.
+fn stores(home: &Mesh) -> Vec<String> {
+    let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    names.filter(|name| name.starts_with("store")).collect()
 }
 
 /// Which store a broker finds, all of which must be there.
@@ -65,6 +95,15 @@ async fn served(home: &Mesh, place: &str) -> String {
     owl.get(get("which")).await.unwrap().entry.unwrap().value
 }
 
+/// A copy of a home, for one kill.
+fn copied(model: &Mesh) -> (tempfile::TempDir, Mesh) {
+    // Short, because the path of a Unix socket is.
+    let dir = tempfile::Builder::new().prefix("mesh").tempdir().unwrap();
+    copy(model.path(), dir.path());
+    let home = Mesh::at(dir.path().to_path_buf());
+    (dir, home)
+}
+
 #[tokio::test]
 async fn a_restore_killed_at_any_step_leaves_the_old_store_or_the_new_one() {
     let model = prepared().await;
@@ -72,9 +111,7 @@ async fn a_restore_killed_at_any_step_leaves_the_old_store_or_the_new_one() {
     for call in STEPS.split(',') {
         for number in 1.. {
             let place = format!("{call} {number}");
-            let dir = tempfile::Builder::new().prefix("mesh").tempdir().unwrap();
-            copy(model.path(), dir.path());
-            let home = Mesh::at(dir.path().to_path_buf());
+            let (_dir, home) = copied(&model);
             let ended = restored(&home, call, number);
             let killed = ended.signal() == Some(9);
             assert!(killed || ended.success(), "{place}: {ended}");
@@ -94,4 +131,33 @@ async fn a_restore_killed_at_any_step_leaves_the_old_store_or_the_new_one() {
         "{old} kills before the restore counted, {new} after, or none; {told} times the next start said so"
     );
     assert!(old > 10 && new > 10 && told > 10, "{old} {new} {told}");
+}
+
+/// A file among sled's that nothing refers to makes the store far larger than what it holds.
+#[tokio::test]
+async fn a_store_whose_rewrite_is_killed_at_any_step_stays_whole_and_is_written_anew_by_the_next_start() {
+    const SURPLUS: u64 = 65 * 1024 * 1024;
+    let model = prepared().await;
+    let (mut before, mut after) = (0, 0);
+    for call in STEPS.split(',') {
+        for number in 1.. {
+            let place = format!("{call} {number}");
+            let (_dir, home) = copied(&model);
+            let surplus = home.path().join("store/blobs/0");
+            fs::File::create(&surplus).unwrap().set_len(SURPLUS).unwrap();
+            let ready = started(&home, call, number);
+            let is_old = surplus.exists();
+            assert!(!ready || !is_old, "{place}: a broker serves what it should have written anew");
+            before += usize::from(!ready && is_old);
+            after += usize::from(!ready && !is_old);
+            assert_eq!(served(&home, &place).await, "store", "{place}");
+            assert_eq!(stores(&home), ["store"], "{place}");
+            assert!(!surplus.exists(), "{place}: it was not written anew");
+            if ready {
+                break;
+            }
+        }
+    }
+    eprintln!("{before} kills before the new store counted, {after} after");
+    assert!(before > 10 && after > 10, "{before} {after}");
 }
