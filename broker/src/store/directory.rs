@@ -28,6 +28,8 @@ const BLOB_DIR: &str = "blobs";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    /// What errors call it: itself, or the directory that it is a copy of.
+    shown: PathBuf,
     /// The kernel releases it with the descriptor, however the process ends. Holds the [`Note`].
     lock: File,
 }
@@ -96,7 +98,7 @@ impl Directory {
 
     fn locked(path: &Path, lock: File) -> Result<Self, StoreError> {
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), shown: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed("lock", &path.join(LOCK_FILE))(source)),
         }
@@ -136,12 +138,21 @@ impl Directory {
 
     /// A store that was made has its data file.
     pub(super) fn require_data_file(&self) -> Result<(), StoreError> {
-        let path = self.path.join(DATA_FILE);
-        if path.exists() {
+        if self.path.join(DATA_FILE).exists() {
             return Ok(());
         }
-        let what = format!("{} is missing; {}", path.display(), next_step(&self.path));
+        let path = self.shown.join(DATA_FILE);
+        let what = format!("{} is missing; {}", path.display(), next_step(&self.shown));
         Err(StoreError::Corrupt { what })
+    }
+
+    /// Errors are to name the directory that this one is a copy of.
+    pub(super) fn standing_for(self, shown: &Path) -> Self {
+        Self { shown: shown.to_owned(), ..self }
+    }
+
+    pub(super) fn shown(&self) -> &Path {
+        &self.shown
     }
 
     pub(super) fn path(&self) -> &Path {

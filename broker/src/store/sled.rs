@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 
 pub(super) use self::damage::next_step;
-use self::damage::{guarded, lost, sled_error};
+use self::damage::{changing, lost, opening, reading, tell_panics};
 use super::directory::{Directory, Note};
 use super::snapshot::{Kept, STEP};
 use super::{Batch, Identity, Key, STORE_FORMAT, Snapshot, Store, StoreError, Visitor, codec};
@@ -98,20 +98,20 @@ impl SledStore {
     /// Opens a copy, in the directory `to`, of the store in `from`, in which nothing is changed by that.
     pub fn open_copy(from: &Path, to: &Path) -> Result<Self, StoreError> {
         Directory::copy(from, to)?;
-        Self::open_to_read(to)
+        Self::open_for(Directory::take_existing(to)?.standing_for(from), Purpose::Read)
     }
 
     fn open_for(directory: Directory, purpose: Purpose) -> Result<Self, StoreError> {
-        let dir = &directory.path().to_owned();
+        let dir = &directory.shown().to_owned();
         directory.await_release()?;
         directory.remove_leftovers()?;
         let noted = directory.noted()?;
         if noted.is_some() {
             directory.require_data_file()?;
         }
-        let db = open_sled(dir)?;
+        let db = open_sled(&directory)?;
         directory.restrict_files()?;
-        let (identity, format) = match (guarded(dir, || db.get([codec::META_KIND]))?, &purpose) {
+        let (identity, format) = match (reading(dir, || db.get([codec::META_KIND]))?, &purpose) {
             (Some(record), Purpose::Serve(_)) => {
                 let (identity, format) = codec::decode_meta(&record)?;
                 if format < STORE_FORMAT {
@@ -156,7 +156,7 @@ impl SledStore {
 
     /// Closes a store that was just made: all its files are on disk when it returns.
     pub(super) fn close(self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|e| self.error("flush", e))?;
+        changing("flush", self.dir(), || self.db.flush())?;
         let Self { db, data, directory, .. } = self;
         drop((db, data));
         directory.await_release()?;
@@ -167,8 +167,8 @@ impl SledStore {
     pub fn examine(&self, mut visit: impl FnMut(&[u8], Result<Bytes, StoreError>)) -> Result<(), StoreError> {
         let mut split = 0;
         let mut rows = self.db.range([codec::META_KIND + 1]..[codec::CONTINUATION_KIND]);
-        let dir = self.directory.path();
-        while let Some((key, record)) = guarded(dir, || rows.next().transpose())? {
+        let dir = self.dir();
+        while let Some((key, record)) = reading(dir, || rows.next().transpose())? {
             let found = codec::decode(&key, &record, |name| self.fetch(name));
             split += usize::from(self.split().contains_key(&Key(Bytes::copy_from_slice(&key))));
             visit(&key, found.map(|(value, _)| value));
@@ -188,7 +188,7 @@ impl SledStore {
     }
 
     fn fetch(&self, physical: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.db.get(physical).map_err(|e| self.error("read", e))
+        reading(self.dir(), || self.db.get(physical))
     }
 
     /// `batch` in physical records, the removal of surplus chunks included.
@@ -239,8 +239,8 @@ impl SledStore {
         };
         let to = Bound::Excluded(vec![codec::CONTINUATION_KIND]);
         let (mut found, mut bytes, mut is_end) = (Vec::new(), 0, true);
-        for entry in self.db.range::<Vec<u8>, _>((from, to)) {
-            let (key, record) = entry.map_err(|e| self.error("read", e))?;
+        let mut rows = self.db.range::<Vec<u8>, _>((from, to));
+        while let Some((key, record)) = reading(self.dir(), || rows.next().transpose())? {
             let (value, _chunks) = codec::decode(&key, &record, |name| self.fetch(name))?;
             bytes += value.len();
             found.push((Key(Bytes::copy_from_slice(&key)), value));
@@ -259,7 +259,7 @@ impl SledStore {
         if let Some(kept) = self.kept().as_mut() {
             kept.keep(batch, |key| self.value(key))?;
         }
-        self.db.apply_batch(physical).map_err(|e| self.error("write to", e))?;
+        changing("write to", self.dir(), || self.db.apply_batch(physical))?;
         for (key, value) in batch.writes() {
             match u8::try_from(codec::chunks_of(value.as_ref())) {
                 Ok(0 | 1) | Err(_) => split.remove(key),
@@ -267,7 +267,7 @@ impl SledStore {
             };
         }
         drop(split);
-        self.db.flush().map_err(|e| self.error("flush", e))?;
+        changing("flush", self.dir(), || self.db.flush())?;
         match self.durability {
             Durability::Process => Ok(()),
             Durability::Power => self.data.sync_data().map_err(|source| StoreError::Io {
@@ -278,8 +278,9 @@ impl SledStore {
         }
     }
 
-    fn error(&self, action: &'static str, error: sled::Error) -> StoreError {
-        sled_error(action, self.directory.path(), error)
+    /// What errors call it.
+    fn dir(&self) -> &Path {
+        self.directory.shown()
     }
 }
 
@@ -291,8 +292,8 @@ impl Store for SledStore {
     fn load(&self, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         let mut split = 0;
         let mut rows = self.db.range([codec::META_KIND + 1]..[codec::CONTINUATION_KIND]);
-        let dir = self.directory.path();
-        while let Some((key, record)) = guarded(dir, || rows.next().transpose())? {
+        let dir = self.dir();
+        while let Some((key, record)) = reading(dir, || rows.next().transpose())? {
             let (value, chunks) = codec::decode(&key, &record, |name| self.fetch(name))?;
             split += usize::from(chunks > 1);
             visit(&key, value)?;
@@ -301,7 +302,7 @@ impl Store for SledStore {
         if split != expected {
             let what = format!(
                 "{expected} values have further chunks, {split} have a first one; {}",
-                next_step(self.directory.path())
+                next_step(self.dir())
             );
             return Err(StoreError::Corrupt { what });
         }
@@ -392,31 +393,32 @@ impl fmt::Debug for SledStore {
     }
 }
 
-fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
-    let config =
-        sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
-    guarded(dir, || config.open())
+fn open_sled(directory: &Directory) -> Result<sled::Db, StoreError> {
+    tell_panics(directory.shown());
+    let config = sled::Config::new().path(directory.path());
+    let config = config.cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
+    opening(directory.shown(), || config.open())
 }
 
 /// Gives a new store its identity, before anything else is written.
 fn create(db: &sled::Db, directory: &Directory, identity: Identity) -> Result<Identity, StoreError> {
-    let dir = directory.path();
+    let dir = directory.shown();
     if !db.is_empty() {
         let what = format!("it has records but no meta record; {}", next_step(dir));
         return Err(StoreError::Corrupt { what });
     }
     let (key, record) = codec::encode_meta(&identity);
-    db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
-    db.flush().map_err(|e| sled_error("flush", dir, e))?;
+    changing("write to", dir, || db.insert(key, record))?;
+    changing("flush", dir, || db.flush())?;
     Ok(identity)
 }
 
 /// Makes a store of an older format one of the present format, before anything of that is written to it.
 fn adopt(db: &sled::Db, directory: &Directory, identity: &Identity) -> Result<(), StoreError> {
-    let dir = directory.path();
+    let dir = directory.shown();
     let (key, record) = codec::encode_meta(identity);
-    db.insert(key, record).map_err(|e| sled_error("write to", dir, e))?;
-    db.flush().map_err(|e| sled_error("flush", dir, e))?;
+    changing("write to", dir, || db.insert(key, record))?;
+    changing("flush", dir, || db.flush())?;
     Ok(())
 }
 
@@ -424,7 +426,7 @@ fn adopt(db: &sled::Db, directory: &Directory, identity: &Identity) -> Result<()
 fn split_values(db: &sled::Db, dir: &Path) -> Result<HashMap<Key, u8>, StoreError> {
     let mut split = HashMap::new();
     let mut names = db.scan_prefix([codec::CONTINUATION_KIND]).keys();
-    while let Some(name) = guarded(dir, || names.next().transpose())? {
+    while let Some(name) = reading(dir, || names.next().transpose())? {
         let Some((key, index)) = codec::parse_continuation(&name) else {
             let what = format!("record of {} continues nothing; {}", codec::name_of(&name), next_step(dir));
             return Err(StoreError::Corrupt { what });
@@ -455,7 +457,7 @@ impl SledStore {
         records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     ) {
         let directory = Directory::take(dir).unwrap();
-        let db = open_sled(dir).unwrap();
+        let db = open_sled(&directory).unwrap();
         db.insert([codec::META_KIND], codec::meta_of_old(format)).unwrap();
         for (key, value) in records {
             for (name, record) in codec::encode(&key, &value) {

@@ -22,8 +22,9 @@ fn mode(path: &Path) -> u32 {
 
 /// sled's own view of the place, while no store is open there.
 fn raw(place: &Disk) -> Result<sled::Db, StoreError> {
-    Directory::take(&dir(place)).unwrap().await_release().unwrap();
-    open_sled(&dir(place))
+    let directory = Directory::take(&dir(place)).unwrap();
+    directory.await_release().unwrap();
+    open_sled(&directory)
 }
 
 /// Changes one stored record behind the store's back.
@@ -180,12 +181,32 @@ fn damaged_files_are_an_error_with_a_next_step() {
 #[test]
 fn a_panic_inside_sled_is_an_error() {
     let panicking = || -> sled::Result<()> { panic!("assertion of {}", "sled") };
-    let error = guarded(Path::new("/d"), panicking).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "the store is damaged: sled panicked: assertion of sled; \
-         move /d aside and restore a backup (`meshctl restore FILE`), or start anew without it"
+    let step = "move /d aside and restore a backup (`meshctl restore FILE`), or start anew without it";
+    let reads = format!("the store is damaged: sled panicked: assertion of sled; {step}");
+    assert_eq!(opening(Path::new("/d"), panicking).unwrap_err().to_string(), reads);
+    assert_eq!(reading(Path::new("/d"), panicking).unwrap_err().to_string(), reads);
+    let writes = format!(
+        "cannot go on with /d: sled panicked: assertion of sled; start again, and if that fails too, {step}"
     );
+    assert_eq!(changing("flush", Path::new("/d"), panicking).unwrap_err().to_string(), writes);
+}
+
+#[test]
+fn what_is_wrong_with_a_copy_names_the_store() {
+    let place = Disk::new();
+    commit(&place.open(), [put("a", "1")]);
+    drop(place.open());
+    for damage in [
+        |db: &Path| fs::remove_file(db).unwrap(),
+        |db: &Path| fs::write(db, vec![0x77; 1 << 20]).unwrap(),
+        |db: &Path| fs::write(db, "").unwrap(),
+    ] {
+        damage(&dir(&place).join("db"));
+        let copy = tempfile::tempdir().unwrap();
+        let error = SledStore::open_copy(&dir(&place), copy.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("move {} aside", dir(&place).display())), "{error}");
+        assert!(!error.contains(copy.path().to_str().unwrap()), "{error}");
+    }
 }
 
 #[test]
