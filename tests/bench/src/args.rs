@@ -102,6 +102,8 @@ pub(crate) enum Row {
     Read,
     /// From a put to its event, at a steady rate
     Events,
+    /// From a put to its events, at full speed
+    Fanout,
     /// A lock, taken and released
     Lock,
     /// A message, sent, read and acknowledged

@@ -24,8 +24,10 @@ mod process;
 mod reference;
 mod report;
 mod repository;
+mod servers;
 mod soak;
 mod stats;
+mod surge;
 mod system;
 mod unary;
 

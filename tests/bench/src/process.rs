@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -150,6 +151,14 @@ pub(crate) fn switches_of(pid: u32) -> Result<u64> {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Lets this process, and the servers that it starts, open as many files as the system allows: each subscriber has a
+/// connection of its own.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
+    setrlimit(Resource::Nofile, raised).context("cannot raise the number of open files")
 }
 
 /// What else the machine is, for the record.

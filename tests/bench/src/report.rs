@@ -58,6 +58,8 @@ const SERVER: Column = Column {
 const CALLS: Column = Column { title: "calls/s", name: "per_second", value: Cell::rate, ratio: Ratio::Told };
 const DELIVERIES: Column =
     Column { title: "deliveries/s", name: "per_second", value: Cell::rate, ratio: Ratio::Senseless };
+const DELIVERED: Column =
+    Column { title: "delivered/s", name: "per_second", value: Cell::rate, ratio: Ratio::Told };
 const ANSWER: Column = Column {
     title: "answer p50 µs",
     name: "answer_p50_us",
@@ -84,6 +86,7 @@ fn columns(work: Work) -> &'static [Column] {
         | Work::Put { .. }
         | Work::Lock { .. }
         | Work::Mail { .. } => const { &[CALLS, P50, P99, P999, SERVER] },
+        Work::Fanout { .. } => const { &[DELIVERED, P50, P99, P999, SERVER] },
         Work::Events { .. } => const { &[DELIVERIES, P50, P99, P999, SERVER, ANSWER, AFTER, AFTER_P99] },
     }
 }
@@ -104,6 +107,27 @@ impl Work {
             Self::Mail { callers } => by("send, read and acknowledge a message", callers),
             Self::Events { subscribers: 1, rate } => format!("event, 1 subscriber, {rate} puts/s"),
             Self::Events { subscribers, rate } => format!("event, {subscribers} subscribers, {rate} puts/s"),
+            Self::Fanout { publishers, subscribers } => {
+                format!("event at full speed, {publishers} publishers, {subscribers} subscribers")
+            }
+        }
+    }
+
+    /// What the broker aims at.
+    pub(crate) fn aim(self) -> &'static str {
+        match self {
+            Self::Heartbeat { .. } | Self::Read { .. } => "calls/s ≥ 0.95 × tonic echo",
+            Self::Put { callers: 1 } => "p50 ≤ 0.85 × etcd, ≤ 1.6 × (tonic echo + one sync)",
+            Self::Put { .. } => "calls/s ≥ 0.7 × tonic echo, ≥ 2.5 × etcd; p99 ≤ 0.5 × etcd",
+            Self::Lock { .. } => "calls/s ≥ 4 × etcd",
+            Self::Mail { .. } => "calls/s ≥ 0.5 × NATS JetStream, which does not sync",
+            Self::Events { .. } => "p50 ≤ 1.2 × NATS core, ≤ 0.65 × etcd",
+            Self::Fanout { subscribers, .. } if subscribers < 100 => {
+                "delivered/s ≥ 3 × etcd, ≥ 2 × tonic echo; latency below NATS core and etcd"
+            }
+            Self::Fanout { .. } => {
+                "delivered/s ≥ 1 × NATS core, ≥ 3 × etcd, ≥ 2 × tonic echo; latency below NATS core and etcd"
+            }
         }
     }
 }
@@ -123,7 +147,7 @@ impl Report {
         println!("{}; {} rounds of {} s", self.machine, self.rounds, self.span.as_secs_f64());
         println!("median over rounds [least..most]; ratios are of the same round");
         for figure in &self.figures {
-            println!("\n{}\n", figure.work.title());
+            println!("\n{}\naim: {}\n", figure.work.title(), figure.work.aim());
             print!("{}", table(&figure.rows()));
             for missing in &figure.missing {
                 println!("\nnot measured beside {missing}: it is not installed");
@@ -223,6 +247,7 @@ impl Figure {
         });
         json!({
             "title": self.work.title(),
+            "aim": self.work.aim(),
             "servers": servers.collect::<Vec<_>>(),
             "ratios": ratios.collect::<Vec<_>>(),
             "sync_p50_us": Spread::of(self.syncs.iter().copied()).json(),

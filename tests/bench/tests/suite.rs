@@ -24,7 +24,7 @@ fn every_row_is_measured_on_both_ways_and_names_what_is_missing() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let result: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{errors}"));
     let figures = result["figures"].as_array().unwrap();
-    assert_eq!(figures.len(), 14, "{result:#}");
+    assert_eq!(figures.len(), 15, "{result:#}");
     for figure in figures {
         let servers = figure["servers"].as_array().unwrap();
         for way in ["mesh (Unix)", "mesh (TCP)"] {
