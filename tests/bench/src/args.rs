@@ -108,6 +108,10 @@ pub(crate) enum Row {
     Lock,
     /// A message, sent, read and acknowledged
     Mail,
+    /// What a late subscriber has missed, against a read of the disk
+    Resume,
+    /// An operation among few and among many
+    Scale,
 }
 
 impl Args {

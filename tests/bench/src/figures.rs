@@ -12,6 +12,8 @@ use crate::load::rounds;
 use crate::process::{Machine, raise_open_files};
 use crate::report::Report;
 use crate::servers::Servers;
+use crate::sheet::Sheet;
+use crate::{resume, scale};
 
 /// How long each server works when only whether it works is asked.
 const QUICK: Duration = Duration::from_millis(200);
@@ -70,6 +72,7 @@ impl Row {
                 .map(|(callers, contended)| Work::Lock { callers, contended })
                 .into(),
             Self::Mail => [1, many].map(|callers| Work::Mail { callers }).into(),
+            Self::Resume | Self::Scale => Vec::new(),
             Self::Fanout if quick => vec![Work::Fanout { publishers: many, subscribers: 3 }],
             Self::Fanout => {
                 [10, 100, 1_000].map(|subscribers| Work::Fanout { publishers: many, subscribers }).into()
@@ -96,7 +99,7 @@ impl Work {
     }
 }
 
-/// Measures and prints.
+/// Measures and prints, each table as soon as it is there.
 pub(crate) async fn run(args: &Args, rows: &[Row], quick: bool) -> Result<()> {
     let scratch = args.scratch()?;
     if !quick {
@@ -104,14 +107,32 @@ pub(crate) async fn run(args: &Args, rows: &[Row], quick: bool) -> Result<()> {
     }
     raise_open_files()?;
     let span = if quick { QUICK } else { args.span() };
-    let mut figures = Vec::new();
-    for work in rows.iter().flat_map(|row| row.works(quick)) {
-        // New servers for each figure: none profits or suffers from the one before.
+    let mut report = Report::begin(&Machine::here(), args.rounds, span, args.json);
+    for row in rows {
+        for work in row.works(quick) {
+            // New servers for each figure: none profits or suffers from the one before.
+            let dir = tempfile::tempdir_in(scratch.path())?;
+            let figure = measure(args, span, work, dir.path()).await;
+            report.figure(&figure.with_context(|| work.title())?);
+        }
         let dir = tempfile::tempdir_in(scratch.path())?;
-        figures.push(measure(args, span, work, dir.path()).await.with_context(|| work.title())?);
+        for sheet in sheets(args, *row, quick, dir.path()).await.with_context(|| format!("{row:?}"))? {
+            report.sheet(&sheet);
+        }
     }
-    Report { machine: Machine::here(), rounds: args.rounds, span, figures }.print(args.json);
+    report.end();
     Ok(())
+}
+
+/// Of a row that is no work done by every server alike.
+async fn sheets(args: &Args, row: Row, quick: bool, dir: &Path) -> Result<Vec<Sheet>> {
+    Ok(match row {
+        Row::Resume => vec![resume::measure(args, quick, dir).await?],
+        Row::Scale => scale::measure(args, quick, dir).await?,
+        Row::Put | Row::Heartbeat | Row::Read | Row::Events | Row::Fanout | Row::Lock | Row::Mail => {
+            Vec::new()
+        }
+    })
 }
 
 async fn measure(args: &Args, span: Duration, work: Work, dir: &Path) -> Result<Figure> {
