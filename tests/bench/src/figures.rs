@@ -13,7 +13,7 @@ use crate::process::{Machine, raise_open_files};
 use crate::report::Report;
 use crate::servers::Servers;
 use crate::sheet::Sheet;
-use crate::{resume, scale};
+use crate::{adapters, bytes, day, resume, scale, starts};
 
 /// How long each server works when only whether it works is asked.
 const QUICK: Duration = Duration::from_millis(200);
@@ -72,7 +72,7 @@ impl Row {
                 .map(|(callers, contended)| Work::Lock { callers, contended })
                 .into(),
             Self::Mail => [1, many].map(|callers| Work::Mail { callers }).into(),
-            Self::Resume | Self::Scale => Vec::new(),
+            Self::Resume | Self::Scale | Self::Disk | Self::Start | Self::Day | Self::Adapter => Vec::new(),
             Self::Fanout if quick => vec![Work::Fanout { publishers: many, subscribers: 3 }],
             Self::Fanout => {
                 [10, 100, 1_000].map(|subscribers| Work::Fanout { publishers: many, subscribers }).into()
@@ -129,6 +129,10 @@ async fn sheets(args: &Args, row: Row, quick: bool, dir: &Path) -> Result<Vec<Sh
     Ok(match row {
         Row::Resume => vec![resume::measure(args, quick, dir).await?],
         Row::Scale => scale::measure(args, quick, dir).await?,
+        Row::Disk => vec![bytes::measure(args, quick, dir).await?],
+        Row::Start => starts::measure(args, quick, dir).await?,
+        Row::Day => day::measure(args, quick, dir).await?,
+        Row::Adapter => vec![adapters::measure(args, quick, dir)?],
         Row::Put | Row::Heartbeat | Row::Read | Row::Events | Row::Fanout | Row::Lock | Row::Mail => {
             Vec::new()
         }

@@ -19,7 +19,7 @@ use prost::Message;
 use tonic::Streaming;
 
 use crate::echo::Texts;
-use crate::process::Server;
+use crate::process::{End, Server};
 use crate::system::{Caller, Subscriber, Way, free_port};
 
 /// Bytes of a value.
@@ -62,6 +62,11 @@ impl Mesh {
 
     pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
+    }
+
+    /// Ends it, and waits for its end.
+    pub(crate) fn end(self, how: End) -> Result<()> {
+        self.server.end(how)
     }
 
     /// Where it listens.
@@ -231,7 +236,13 @@ impl Watcher {
         }
     }
 
-    /// The bytes of that item.
+    /// Takes any item.
+    pub(crate) async fn any(&mut self) -> Result<()> {
+        self.stream.message().await?.context("the stream ended")?;
+        Ok(())
+    }
+
+    /// The bytes of the next item that tells of a publisher's call.
     pub(crate) async fn next_encoded(&mut self) -> Result<Vec<u8>> {
         Ok(self.item().await?.0.encode_to_vec())
     }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -54,6 +54,25 @@ impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Ends it, and waits for its end.
+    pub(crate) fn end(mut self, how: End) -> Result<()> {
+        match how {
+            End::Kill => self.child.kill()?,
+            End::Stop => kill_process(Pid::from_child(&self.child), Signal::TERM)?,
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Asked to, with time to close its store.
+    Stop,
+    /// At once.
+    Kill,
 }
 
 impl Drop for Server {

@@ -34,7 +34,7 @@ fn every_row_is_measured_on_both_ways_and_names_what_is_missing() {
         assert!(figure["missing"].is_array(), "{figure:#}");
     }
     let sheets = result["sheets"].as_array().unwrap();
-    assert_eq!(sheets.len(), 4, "{result:#}");
+    assert_eq!(sheets.len(), 10, "{result:#}");
     for sheet in sheets {
         let lines = sheet["lines"].as_array().unwrap();
         assert!(!lines.is_empty() && sheet["missing"].is_array(), "{sheet:#}");
