@@ -16,7 +16,7 @@ use crate::sheet::Sheet;
 use crate::{adapters, bytes, day, resume, scale, starts};
 
 /// How long each server works when only whether it works is asked.
-const QUICK: Duration = Duration::from_millis(200);
+const QUICK: Duration = Duration::from_millis(100);
 
 /// One kind of work, done by every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
