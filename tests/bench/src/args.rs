@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// The bare server that the broker is compared with
     #[command(hide = true)]
     Echo { at: String },
+    /// The least adapter, which asks that server
+    #[command(hide = true)]
+    Floor { socket: PathBuf },
 }
 
 /// A row of the suite.
@@ -102,10 +105,24 @@ pub(crate) enum Row {
     Read,
     /// From a put to its event, at a steady rate
     Events,
+    /// From a put to its events, at full speed
+    Fanout,
     /// A lock, taken and released
     Lock,
     /// A message, sent, read and acknowledged
     Mail,
+    /// What a late subscriber has missed, against a read of the disk
+    Resume,
+    /// An operation among few and among many
+    Scale,
+    /// Bytes on disk of a put, a message, a lock
+    Disk,
+    /// Starting, and doing nothing
+    Start,
+    /// A team of agents at work
+    Day,
+    /// The adapter beside the least that one can be
+    Adapter,
 }
 
 impl Args {

@@ -15,6 +15,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
 
 use crate::process::Server;
 use crate::system::{Caller, Subscriber, Way, free_port};
@@ -139,14 +140,18 @@ impl Echo {
         self.server.pid()
     }
 
+    /// Where it listens, when that is a socket.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match &self.at {
+            At::Socket(socket) => Some(socket),
+            At::Port(_) => None,
+        }
+    }
+
     async fn connect(&self) -> Result<EchoClient<Channel>> {
         let channel = match self.at.clone() {
             At::Socket(socket) => {
-                let connector = tower::service_fn(move |_: Uri| {
-                    let socket = socket.clone();
-                    async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-                });
-                Endpoint::from_static("http://localhost").connect_with_connector(connector).await?
+                Endpoint::from_static("http://localhost").connect_with_connector(dial(socket)).await?
             }
             At::Port(port) => Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?.connect().await?,
         };
@@ -185,10 +190,29 @@ impl Echo {
     }
 }
 
+/// Makes connections to a socket.
+fn dial(
+    socket: PathBuf,
+) -> impl Service<Uri, Response = TokioIo<UnixStream>, Error = std::io::Error, Future: Send> + Send {
+    tower::service_fn(move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    })
+}
+
 #[derive(Debug)]
 pub(crate) struct EchoCaller {
     client: EchoClient<Channel>,
     text: String,
+}
+
+impl EchoCaller {
+    /// One that connects with its first call.
+    pub(crate) fn over(socket: &Path) -> Self {
+        let connector = dial(socket.to_owned());
+        let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
+        Self { client: EchoClient::new(channel), text: crate::mesh::texts().call }
+    }
 }
 
 impl Caller for EchoCaller {

@@ -1,19 +1,18 @@
 //! What the program and an idle broker take: bytes, milliseconds, memory, wake-ups.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use anyhow::Result;
+use serde_json::Value;
 
 use crate::args::Args;
-use crate::disk;
+use crate::host::Host;
 use crate::mesh::Mesh;
 use crate::process::{cpu_of, kib_of, switches_of};
 use crate::report::table;
 use crate::stats::Spread;
+use crate::{adapters, disk};
 
 /// What was found, by name and unit.
 type Finding = (&'static str, Spread);
@@ -58,48 +57,16 @@ fn idle(pid: u32, span: Duration) -> Result<Vec<Finding>> {
 
 /// An adapter that a host has started and asked once.
 fn adapter(program: &Path, home: &Path) -> Result<Vec<Finding>> {
-    let mut command = Command::new(program);
-    command.arg("mcp").env_clear().env("MESH_HOME", home).env("HOME", home).current_dir(home);
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let start = Instant::now();
-    let mut child = command.spawn().context("cannot start the adapter")?;
-    let asked = ask(&mut child);
+    let mut host = Host::start(adapters::adapter(program, home))?;
+    host.call("mesh_status")?;
     let took = start.elapsed().as_secs_f64() * 1e3;
-    let pid = child.id();
-    let memory =
-        asked.and_then(|()| Ok((kib_of(pid, "status", "VmRSS")?, kib_of(pid, "smaps_rollup", "Pss")?)));
-    let _ = child.kill();
-    let _ = child.wait();
-    let (rss, pss) = memory.context("the adapter does not answer")?;
+    let pid = host.pid();
     Ok(vec![
         ("adapter, start to the first tool's result, ms", once(took)),
-        ("adapter, RSS MiB", once(kibibytes(rss))),
-        ("adapter, PSS MiB", once(kibibytes(pss))),
+        ("adapter, RSS MiB", once(kibibytes(kib_of(pid, "status", "VmRSS")?))),
+        ("adapter, PSS MiB", once(kibibytes(kib_of(pid, "smaps_rollup", "Pss")?))),
     ])
-}
-
-/// Initializes as a host does and calls one tool.
-fn ask(child: &mut Child) -> Result<()> {
-    let mut stdin = child.stdin.take().context("no stdin")?;
-    let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "0"}}});
-    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call",
-        "params": {"name": "mesh_status", "arguments": {}}});
-    writeln!(stdin, "{hello}\n{ready}\n{call}")?;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        anyhow::ensure!(stdout.read_line(&mut line)? > 0, "it ended");
-        let answer: Value = serde_json::from_str(&line)?;
-        if answer["id"] == 2 {
-            child.stdin = Some(stdin);
-            child.stdout = Some(stdout.into_inner());
-            return Ok(());
-        }
-    }
 }
 
 fn print(json: bool, findings: &[Finding]) {

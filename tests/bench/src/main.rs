@@ -6,26 +6,37 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod adapters;
 mod args;
+mod bytes;
 mod cell;
 mod claude;
+mod day;
 mod disk;
 mod echo;
 mod fanout;
 mod figures;
 mod fleet;
 mod flood;
+mod floor;
 mod footprint;
 mod growth;
 mod hooks;
+mod host;
 mod load;
 mod mesh;
 mod process;
 mod reference;
 mod report;
 mod repository;
+mod resume;
+mod scale;
+mod servers;
+mod sheet;
 mod soak;
+mod starts;
 mod stats;
+mod surge;
 mod system;
 mod unary;
 
@@ -48,6 +59,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     match &args.command {
+        Some(Command::Floor { socket }) => floor::serve(socket),
         Some(Command::Echo { at }) => runtime.block_on(echo::serve(at)),
         Some(Command::Footprint { seconds }) => footprint::measure(args, *seconds),
         Some(Command::Growth { writes }) => runtime.block_on(growth::run(args, *writes)),

@@ -1,5 +1,6 @@
 //! The broker under measurement, through the Rust SDK: what a program that uses the mesh gets.
 
+mod fill;
 mod jobs;
 
 use std::path::Path;
@@ -18,7 +19,7 @@ use prost::Message;
 use tonic::Streaming;
 
 use crate::echo::Texts;
-use crate::process::Server;
+use crate::process::{End, Server};
 use crate::system::{Caller, Subscriber, Way, free_port};
 
 /// Bytes of a value.
@@ -61,6 +62,11 @@ impl Mesh {
 
     pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
+    }
+
+    /// Ends it, and waits for its end.
+    pub(crate) fn end(self, how: End) -> Result<()> {
+        self.server.end(how)
     }
 
     /// Where it listens.
@@ -162,11 +168,16 @@ impl Mesh {
 
     /// A subscriber on a connection of its own, once its stream is open.
     pub(crate) async fn subscriber(&self) -> Result<Watcher> {
+        Ok(self.watch_from(0).await?.0)
+    }
+
+    /// As [`Mesh::subscriber`], from a revision on, 0 being the next; and which that is.
+    pub(crate) async fn watch_from(&self, start_revision: u64) -> Result<(Watcher, u64)> {
         let client = self.client()?;
-        let request = WatchRequest { scopes: vec![SCOPE.into()], ..Default::default() };
+        let request = WatchRequest { scopes: vec![SCOPE.into()], start_revision, ..Default::default() };
         let mut stream = client.events().watch(request).await?.into_inner();
         match stream.message().await?.context("no stream")?.payload {
-            Some(Payload::Created(_)) => Ok(Watcher { stream }),
+            Some(Payload::Created(created)) => Ok((Watcher { stream }, created.start_revision)),
             other => bail!("the stream began with {other:?}"),
         }
     }
@@ -213,15 +224,33 @@ pub(crate) struct Watcher {
     stream: Streaming<WatchResponse>,
 }
 
-impl Subscriber for Watcher {
-    async fn next(&mut self) -> Result<u64> {
+impl Watcher {
+    /// The next item that tells of a publisher's call, and of which.
+    async fn item(&mut self) -> Result<(WatchResponse, u64)> {
         loop {
             let item = self.stream.message().await?.context("the stream ended")?;
-            let Some(Payload::Events(batch)) = item.payload else { continue };
+            let Some(Payload::Events(batch)) = &item.payload else { continue };
             if let Some(number) = batch.events.iter().find_map(|event| number_of(event.event.as_ref())) {
-                return Ok(number);
+                return Ok((item, number));
             }
         }
+    }
+
+    /// Takes any item.
+    pub(crate) async fn any(&mut self) -> Result<()> {
+        self.stream.message().await?.context("the stream ended")?;
+        Ok(())
+    }
+
+    /// The bytes of the next item that tells of a publisher's call.
+    pub(crate) async fn next_encoded(&mut self) -> Result<Vec<u8>> {
+        Ok(self.item().await?.0.encode_to_vec())
+    }
+}
+
+impl Subscriber for Watcher {
+    async fn next(&mut self) -> Result<u64> {
+        Ok(self.item().await?.1)
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -53,6 +54,25 @@ impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Ends it, and waits for its end.
+    pub(crate) fn end(mut self, how: End) -> Result<()> {
+        match how {
+            End::Kill => self.child.kill()?,
+            End::Stop => kill_process(Pid::from_child(&self.child), Signal::TERM)?,
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Asked to, with time to close its store.
+    Stop,
+    /// At once.
+    Kill,
 }
 
 impl Drop for Server {
@@ -150,6 +170,14 @@ pub(crate) fn switches_of(pid: u32) -> Result<u64> {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Lets this process, and the servers that it starts, open as many files as the system allows: each subscriber has a
+/// connection of its own.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
+    setrlimit(Resource::Nofile, raised).context("cannot raise the number of open files")
 }
 
 /// What else the machine is, for the record.

@@ -7,16 +7,14 @@ use serde_json::{Value, json};
 use crate::cell::Cell;
 use crate::figures::{Figure, Work};
 use crate::process::Machine;
+use crate::sheet::Sheet;
 use crate::stats::Spread;
 
-/// Everything that a run found.
+/// What a run finds: tables as they come, or one JSON object at the end.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub(crate) machine: Machine,
-    pub(crate) rounds: u32,
-    /// How long each server worked in each round.
-    pub(crate) span: Duration,
-    pub(crate) figures: Vec<Figure>,
+    json: bool,
+    found: Value,
 }
 
 /// One number of a cell.
@@ -58,6 +56,8 @@ const SERVER: Column = Column {
 const CALLS: Column = Column { title: "calls/s", name: "per_second", value: Cell::rate, ratio: Ratio::Told };
 const DELIVERIES: Column =
     Column { title: "deliveries/s", name: "per_second", value: Cell::rate, ratio: Ratio::Senseless };
+const DELIVERED: Column =
+    Column { title: "delivered/s", name: "per_second", value: Cell::rate, ratio: Ratio::Told };
 const ANSWER: Column = Column {
     title: "answer p50 µs",
     name: "answer_p50_us",
@@ -84,6 +84,7 @@ fn columns(work: Work) -> &'static [Column] {
         | Work::Put { .. }
         | Work::Lock { .. }
         | Work::Mail { .. } => const { &[CALLS, P50, P99, P999, SERVER] },
+        Work::Fanout { .. } => const { &[DELIVERED, P50, P99, P999, SERVER] },
         Work::Events { .. } => const { &[DELIVERIES, P50, P99, P999, SERVER, ANSWER, AFTER, AFTER_P99] },
     }
 }
@@ -104,6 +105,27 @@ impl Work {
             Self::Mail { callers } => by("send, read and acknowledge a message", callers),
             Self::Events { subscribers: 1, rate } => format!("event, 1 subscriber, {rate} puts/s"),
             Self::Events { subscribers, rate } => format!("event, {subscribers} subscribers, {rate} puts/s"),
+            Self::Fanout { publishers, subscribers } => {
+                format!("event at full speed, {publishers} publishers, {subscribers} subscribers")
+            }
+        }
+    }
+
+    /// What the broker aims at.
+    pub(crate) fn aim(self) -> &'static str {
+        match self {
+            Self::Heartbeat { .. } | Self::Read { .. } => "calls/s ≥ 0.95 × tonic echo",
+            Self::Put { callers: 1 } => "p50 ≤ 0.85 × etcd, ≤ 1.6 × (tonic echo + one sync)",
+            Self::Put { .. } => "calls/s ≥ 0.7 × tonic echo, ≥ 2.5 × etcd; p99 ≤ 0.5 × etcd",
+            Self::Lock { .. } => "calls/s ≥ 4 × etcd",
+            Self::Mail { .. } => "calls/s ≥ 0.5 × NATS JetStream, which does not sync",
+            Self::Events { .. } => "p50 ≤ 1.2 × NATS core, ≤ 0.65 × etcd",
+            Self::Fanout { subscribers, .. } if subscribers < 100 => {
+                "delivered/s ≥ 3 × etcd, ≥ 2 × tonic echo; latency below NATS core and etcd"
+            }
+            Self::Fanout { .. } => {
+                "delivered/s ≥ 1 × NATS core, ≥ 3 × etcd, ≥ 2 × tonic echo; latency below NATS core and etcd"
+            }
         }
     }
 }
@@ -115,34 +137,63 @@ fn alike(one: &str, other: &str) -> bool {
 }
 
 impl Report {
-    pub(crate) fn print(&self, json: bool) {
-        if json {
-            println!("{:#}", self.json());
-            return;
+    /// `span` is how long each server works in each round.
+    pub(crate) fn begin(machine: &Machine, rounds: u32, span: Duration, json: bool) -> Self {
+        if !json {
+            println!("{machine}; {rounds} rounds of {} s", span.as_secs_f64());
+            println!("median over rounds [least..most]; ratios are of the same round");
         }
-        println!("{}; {} rounds of {} s", self.machine, self.rounds, self.span.as_secs_f64());
-        println!("median over rounds [least..most]; ratios are of the same round");
-        for figure in &self.figures {
-            println!("\n{}\n", figure.work.title());
-            print!("{}", table(&figure.rows()));
-            for missing in &figure.missing {
-                println!("\nnot measured beside {missing}: it is not installed");
-            }
-            println!("\nother processes used {} % of the machine", percent(figure.foreign()));
+        let found = json!({
+            "machine": machine.to_string(),
+            "rounds": rounds,
+            "seconds": span.as_secs_f64(),
+            "figures": [],
+            "sheets": [],
+        });
+        Self { json, found }
+    }
+
+    pub(crate) fn figure(&mut self, figure: &Figure) {
+        if !self.json {
+            print!("{}", figure.text());
+        }
+        self.add("figures", figure.json());
+    }
+
+    pub(crate) fn sheet(&mut self, sheet: &Sheet) {
+        if !self.json {
+            print!("{}", sheet.text());
+        }
+        self.add("sheets", sheet.json());
+    }
+
+    fn add(&mut self, to: &str, part: Value) {
+        if let Some(parts) = self.found[to].as_array_mut() {
+            parts.push(part);
         }
     }
 
-    fn json(&self) -> Value {
-        json!({
-            "machine": self.machine.to_string(),
-            "rounds": self.rounds,
-            "seconds": self.span.as_secs_f64(),
-            "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
-        })
+    pub(crate) fn end(&self) {
+        if self.json {
+            println!("{:#}", self.found);
+        }
     }
 }
 
 impl Figure {
+    fn text(&self) -> String {
+        let missing = self.missing.iter();
+        let missing: String =
+            missing.map(|name| format!("\nnot measured beside {name}: it is not installed\n")).collect();
+        format!(
+            "\n{}\naim: {}\n\n{}{missing}\nother processes used {} % of the machine\n",
+            self.work.title(),
+            self.work.aim(),
+            table(&self.rows()),
+            percent(self.foreign()),
+        )
+    }
+
     /// One value a round.
     fn values(&self, server: usize, column: &Column) -> Vec<f64> {
         self.servers[server].1.iter().map(column.value).collect()
@@ -223,6 +274,7 @@ impl Figure {
         });
         json!({
             "title": self.work.title(),
+            "aim": self.work.aim(),
             "servers": servers.collect::<Vec<_>>(),
             "ratios": ratios.collect::<Vec<_>>(),
             "sync_p50_us": Spread::of(self.syncs.iter().copied()).json(),

@@ -24,7 +24,7 @@ fn every_row_is_measured_on_both_ways_and_names_what_is_missing() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let result: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{errors}"));
     let figures = result["figures"].as_array().unwrap();
-    assert_eq!(figures.len(), 14, "{result:#}");
+    assert_eq!(figures.len(), 15, "{result:#}");
     for figure in figures {
         let servers = figure["servers"].as_array().unwrap();
         for way in ["mesh (Unix)", "mesh (TCP)"] {
@@ -32,5 +32,16 @@ fn every_row_is_measured_on_both_ways_and_names_what_is_missing() {
         }
         assert!(servers.iter().all(|server| server["count"].as_u64() > Some(0)), "{figure:#}");
         assert!(figure["missing"].is_array(), "{figure:#}");
+    }
+    let sheets = result["sheets"].as_array().unwrap();
+    assert_eq!(sheets.len(), 10, "{result:#}");
+    for sheet in sheets {
+        let lines = sheet["lines"].as_array().unwrap();
+        assert!(!lines.is_empty() && sheet["missing"].is_array(), "{sheet:#}");
+        for line in lines {
+            let numbers = line["numbers"].as_object().unwrap();
+            assert!(!numbers.is_empty(), "{sheet:#}");
+            assert!(numbers.values().all(|number| number["median"].as_f64() >= Some(0.0)), "{sheet:#}");
+        }
     }
 }
