@@ -40,7 +40,7 @@ impl Remote {
                 let [a, b, c, d, ..] = address.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
-            other => other,
+            other @ (IpAddr::V4(_) | IpAddr::V6(_)) => other,
         })
     }
 }
