@@ -1,9 +1,11 @@
 //! Prometheus figures: all are there, none is named by callers, and only this machine's programs get them.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use mesh_client::Acquired;
+use mesh_client::proto::{GetRequest, ListPeersRequest, SendRequest};
 use mesh_tests::{Mesh, follow, get, lock, overwrite, unattended};
 
 use super::status;
@@ -80,6 +82,37 @@ async fn figures_tell_what_happened_and_name_nobody() {
     for name in ["fox", "owl", "figures.rs", "key-of", "acme"] {
         assert!(!seen.contains(name), "{name} in\n{seen}");
     }
+}
+
+#[tokio::test]
+async fn what_callers_make_up_makes_no_new_figures() {
+    let mesh = Mesh::new();
+    let _broker = mesh.serve(&["--metrics", "127.0.0.1:0"]);
+    let at = endpoint(&mesh);
+    let fox = mesh.join("amber-fox").await;
+    let make_up = async |name: &str| {
+        let (mut state, mut peers) = (fox.client().state(), mesh.client().peers());
+        let _ = state
+            .get(GetRequest { scope: format!("{name}.com/a/b"), key: name.into(), ..Default::default() })
+            .await;
+        let listed = ListPeersRequest { scope: format!("{name}.com/a/b"), ..Default::default() };
+        peers.list_peers(listed).await.unwrap();
+        let sent = SendRequest { to: vec![name.into()], body: name.into(), ..Default::default() };
+        assert!(fox.client().messages().send(sent).await.is_err(), "there is no {name}");
+        let joined = mesh_client::Session::join(&mesh.client(), unattended(name)).await.unwrap();
+        joined.leave().await.unwrap();
+    };
+    let series = || -> BTreeSet<String> {
+        let figures = figures(at);
+        let lines = figures.lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    };
+    make_up("first").await;
+    let before = series();
+    for n in 0..50 {
+        make_up(&format!("made-up-{n}")).await;
+    }
+    assert_eq!(series(), before);
 }
 
 #[tokio::test]
