@@ -21,13 +21,13 @@ fn stalled(mesh: &Mesh) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut tracer = command.spawn().expect("this check needs strace (Debian: `apt-get install strace`)");
     let mut line = String::new();
-    BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(tracer.stdout.take().expect("its output")).read_line(&mut line).expect("its output");
     assert_eq!(line.trim(), "ready");
     tracer
 }
 
 async fn health(client: &Client) -> ServingStatus {
-    client.health().check(HealthCheckRequest::default()).await.unwrap().into_inner().status()
+    client.health().check(HealthCheckRequest::default()).await.expect("an answer").into_inner().status()
 }
 
 #[tokio::test]
