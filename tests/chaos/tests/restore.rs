@@ -1,7 +1,6 @@
 //! `kill -9` of what replaces a store, `meshctl restore` and a broker that writes it anew, at each change to the file system.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::print_stderr, reason = "a test says how much it did")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -21,25 +20,25 @@ async fn prepared() -> Mesh {
     let broker = mesh.serve(&[]);
     let fox = mesh.join_unattended("fox").await;
     for number in 0..20 {
-        fox.put(overwrite(&format!("k/{number}"), &"v".repeat(1 + number * 500))).await.unwrap();
+        fox.put(overwrite(&format!("k/{number}"), &"v".repeat(1 + number * 500))).await.expect("an answer");
     }
-    fox.acquire(lock(&["src/a.rs"])).await.unwrap();
-    fox.put(overwrite("which", "backup")).await.unwrap();
+    fox.acquire(lock(&["src/a.rs"])).await.expect("an answer");
+    fox.put(overwrite("which", "backup")).await.expect("an answer");
     assert!(mesh.run(&["backup", "mesh.backup"]).status.success());
-    fox.put(overwrite("which", "store")).await.unwrap();
+    fox.put(overwrite("which", "store")).await.expect("an answer");
     assert_eq!(broker.terminate(), Some(0));
     mesh
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
+    fs::create_dir_all(to).expect("the file system works");
+    for entry in fs::read_dir(from).expect("an entry") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
         if path.is_dir() {
             copy(&path, &to);
         } else {
-            fs::copy(&path, &to).unwrap();
+            fs::copy(&path, &to).expect("the file system works");
         }
     }
 }
@@ -68,19 +67,20 @@ fn started(mesh: &Mesh, call: &str, number: usize) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut tracer = command.spawn().expect(NO_STRACE);
     let mut line = String::new();
-    BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(tracer.stdout.take().expect("its output")).read_line(&mut line).expect("its output");
     if let Some(broker) = mesh.broker_pid() {
         mesh_tests::kill(broker);
     }
-    let ended = tracer.wait().unwrap();
+    let ended = tracer.wait().expect("its end");
     assert_eq!(ended.signal(), Some(9), "{call} {number}: {line:?}");
     line.trim() == "ready"
 }
 
 /// What lies in the home that is of a store.
 fn stores(home: &Mesh) -> Vec<String> {
-    let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    let names = names.map(|name| name.into_string().unwrap());
+    let names =
+        fs::read_dir(home.path()).expect("an entry").map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("a name in UTF-8"));
     names.filter(|name| name.starts_with("store")).collect()
 }
 
@@ -89,16 +89,16 @@ async fn served(home: &Mesh, place: &str) -> String {
     let _broker = home.serve(&[]);
     let owl = home.join_unattended("owl").await;
     for number in 0..20 {
-        let entry = owl.get(get(&format!("k/{number}"))).await.unwrap().entry.unwrap();
+        let entry = owl.get(get(&format!("k/{number}"))).await.expect("an answer").entry.expect("an answer");
         assert_eq!(entry.value.len(), 1 + number * 500, "{place}: k/{number}");
     }
-    owl.get(get("which")).await.unwrap().entry.unwrap().value
+    owl.get(get("which")).await.expect("an answer").entry.expect("an answer").value
 }
 
 /// A copy of a home, for one kill.
 fn copied(model: &Mesh) -> (tempfile::TempDir, Mesh) {
     // Short, because the path of a Unix socket is.
-    let dir = tempfile::Builder::new().prefix("mesh").tempdir().unwrap();
+    let dir = tempfile::Builder::new().prefix("mesh").tempdir().expect("the file system works");
     copy(model.path(), dir.path());
     let home = Mesh::at(dir.path().to_path_buf());
     (dir, home)
