@@ -257,7 +257,12 @@ impl Drop for Inputs {
     fn drop(&mut self) {
         let mut lanes = self.0.lanes();
         // Whoever waits learns of the end by its answer's sender going.
-        *lanes = Lanes { closed: Closed::Dead, ..Lanes::default() };
+        let left = std::mem::replace(&mut *lanes, Lanes { closed: Closed::Dead, ..Lanes::default() });
+        // Those who wait are let go in their order, and the same run ends in the same way.
+        let Lanes { lanes: mut waiting, turns, .. } = left;
+        for lane in turns.into_values() {
+            drop(waiting.remove(&lane));
+        }
     }
 }
 

@@ -43,7 +43,7 @@ fn seeds_that_found_something_keep_every_promise() {
 
 #[test]
 fn planted_bugs_are_found() {
-    let found = mutants::all(4, threads()).unwrap();
+    let found = mutants::all(8, threads()).unwrap();
     let missed: Vec<_> = found.iter().filter(|hunted| hunted.outcome.is_none()).map(|h| h.mutation).collect();
     assert!(missed.is_empty(), "{missed:?}");
 }
