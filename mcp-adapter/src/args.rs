@@ -7,7 +7,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use mesh_client::{ClientError, ErrorReason, display};
+use mesh_client::display::printable;
+use mesh_client::{ClientError, ErrorReason};
+
+use crate::render::said;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -69,11 +72,14 @@ impl From<ClientError> for Failure {
             _ if matches!(error, ClientError::SessionLeft) => {
                 text.push_str("you checked out meanwhile. Next: call again, which joins anew");
             }
-            _ => text.push_str(&display::printable(&told(&error))),
+            _ => text.push_str(&told(&error)),
         }
         if text.len() > LONGEST_FAILURE {
             text.truncate(text.floor_char_boundary(LONGEST_FAILURE));
             text.push('…');
+            if leaves_a_quote_open(&text) {
+                text.push('"');
+            }
         }
         Self(text)
     }
@@ -82,15 +88,32 @@ impl From<ClientError> for Failure {
 /// What the broker or the way to it said, each fault of a field once.
 fn told(error: &ClientError) -> String {
     let Some(refusal) = error.refusal().filter(|refusal| !refusal.message.is_empty()) else {
-        return error.to_string();
+        let text = error.to_string();
+        // The log of a broker of this machine is several lines, and nobody else's.
+        return if matches!(error, ClientError::Start { .. }) {
+            printable(&text).into_owned()
+        } else {
+            said(&text)
+        };
     };
-    let mut text = refusal.message.clone();
+    let mut text = said(&refusal.message);
     for fault in &refusal.field_violations {
-        if !text.contains(&fault.description) {
-            _ = write!(text, "; {}: {}", fault.field, fault.description);
+        if !refusal.message.contains(&fault.description) {
+            _ = write!(text, "; {}: {}", said(&fault.field), said(&fault.description));
         }
     }
     text
+}
+
+/// Whether a text that was cut ends within quotes.
+fn leaves_a_quote_open(text: &str) -> bool {
+    let mut escaped = false;
+    let quotes = text.chars().filter(|&c| {
+        let counts = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        counts
+    });
+    quotes.count() % 2 == 1
 }
 
 /// Whether the session was taken over by another process with the same conversation.
@@ -317,7 +340,7 @@ mod tests {
     #[test]
     fn a_failure_is_bounded_and_printable() {
         let failure = Failure::from(ClientError::Config("\u{1b}[31m".to_owned() + &"é".repeat(2000)));
-        assert!(failure.text().starts_with("␛[31m"));
+        assert!(failure.text().starts_with("\"␛[31m"));
         assert!(failure.text().len() < LONGEST_FAILURE + 4);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn send(joined: &Joined, call: &Call) -> Answer {
     let to =
         to.ok_or_else(|| Failure::new("to: name an agent (mesh_who lists them), #topic, or * for all"))?;
     if matches!(&to, To::Names(names) if names.contains(&joined.name())) {
-        return Err(Failure::new(format!("{} is you. Next: mesh_who for the others", joined.name())));
+        return Err(Failure::new(format!("{} is you. Next: mesh_who for the others", word(&joined.name()))));
     }
     let request = SendRequest {
         body,
@@ -113,7 +113,7 @@ async fn failed(joined: &Joined, error: ClientError) -> Failure {
     let me = joined.name();
     let names: Vec<_> = here.into_iter().map(|peer| peer.name).filter(|name| *name != me).collect();
     let names = if names.is_empty() { "nobody else".into() } else { words(&names, 20) };
-    let unknown = unknown.unwrap_or_else(|| "one of them".into());
+    let unknown = unknown.map_or_else(|| "one of them".into(), |name| word(&name));
     Failure::new(format!(
         "not sent: no agent named {unknown} is known here. Online: {names}. For all of them: *"
     ))

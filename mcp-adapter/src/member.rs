@@ -223,7 +223,7 @@ impl Member {
             if !held.is_empty() {
                 return Err(Failure::new(format!(
                     "you are {} and hold locks under that name: {}. Next: mesh_unlock, then check in as {name}",
-                    joined.name(),
+                    crate::render::word(&joined.name()),
                     held_list(&held)
                 )));
             }

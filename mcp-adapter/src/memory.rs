@@ -31,7 +31,7 @@ fn origin(entry: &Entry) -> String {
         "{} version {} by {}, {}",
         word(&entry.key),
         entry.version,
-        entry.writer,
+        word(&entry.writer),
         age(entry.write_time)
     );
     if !entry.paths.is_empty() {

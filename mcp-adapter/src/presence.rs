@@ -69,7 +69,7 @@ pub(crate) async fn checkout(member: &Member) -> Answer {
     };
     let held = joined.news.lock().locks().len();
     let freed = if held > 0 { format!("; {} freed", count(held, "lock")) } else { String::new() };
-    Ok(format!("{} left{freed}. Any mesh tool joins again", joined.name()))
+    Ok(format!("{} left{freed}. Any mesh tool joins again", word(&joined.name())))
 }
 
 /// Tells who this agent is, what it holds and waits for, who asks it to make way, and how the broker is.
@@ -206,7 +206,7 @@ fn line(peer: &Peer, me: &Peer) -> String {
     let nothing = PeerInfo::default();
     let (info, mine) = (peer.info.as_ref().unwrap_or(&nothing), me.info.as_ref().unwrap_or(&nothing));
     let is_me = peer.name == me.name && peer.scope == me.scope;
-    let mut out = peer.name.clone();
+    let mut out = word(&peer.name);
     if peer.scope != me.scope {
         _ = write!(out, " in {}", word(&peer.scope));
     }

@@ -64,9 +64,12 @@ async fn release(
     request: &ReleaseLocksRequest,
 ) -> Result<(Vec<String>, Vec<Lock>), ClientError> {
     let mut released = Vec::new();
+    let mut left = u32::MAX;
     loop {
         let answer = session.release_locks(request.clone()).await?;
-        let progress = !answer.paths.is_empty();
+        // Whatever a broker says, this ends.
+        let fewer = answer.remaining < std::mem::replace(&mut left, answer.remaining);
+        let progress = fewer && !answer.paths.is_empty();
         released.extend(answer.paths);
         if !request.paths.is_empty() || answer.remaining == 0 || !progress {
             return Ok((released, answer.kept));

@@ -9,7 +9,7 @@ mod identity;
 mod news;
 mod orientation;
 mod privacy;
-mod seat;
+pub(crate) mod seat;
 mod stop;
 mod touched;
 mod wake;

@@ -1,6 +1,9 @@
 //! Nothing that peers or a broker say steers a terminal, forges a line, or stands in an agent's context as anything but
 //! data.
 
+mod agents;
+mod peers;
+
 use std::process::Output;
 use std::time::Duration;
 
@@ -158,7 +161,7 @@ fn none(faults: &[String]) {
         faults.is_empty(),
         "{} faults, such as\n{}",
         faults.len(),
-        faults[..faults.len().min(40)].join("\n")
+        faults[..faults.len().min(200)].join("\n")
     );
 }
 

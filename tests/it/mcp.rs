@@ -6,7 +6,7 @@ mod arguments;
 mod attach;
 mod clients;
 mod endings;
-mod host;
+pub(crate) mod host;
 mod inbox;
 mod news;
 mod places;

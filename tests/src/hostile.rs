@@ -234,6 +234,38 @@ pub fn escapes(shown: &str) -> Vec<String> {
     found.into_keys().chain(lines.map(|line| format!("the line {line:?}"))).collect()
 }
 
+/// What in a text for an agent could pass for anything but data: what steers or hides, and whatever of [`TEXT`] stands
+/// neither within quotes nor in a line that begins with `> `. Those are what agents are told to take for data.
+#[must_use]
+pub fn unquoted(told: &str) -> Vec<String> {
+    let mut found = escapes(told);
+    for line in told.split('\n').filter(|line| !line.starts_with("> ")) {
+        let rest = without_quotes(line);
+        let markers = ["FORGED", "</", "<system", "```", "\u{241b}"].into_iter();
+        let told = markers.filter(|marker| rest.contains(marker));
+        found.extend(told.map(|marker| format!("{marker:?} stands outside of quotes in {line:?}")));
+    }
+    found
+}
+
+/// A line without its quotes and what is in them; a quote that does not end stays.
+fn without_quotes(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some((plain, quoted)) = rest.split_once('"') {
+        let mut escaped = false;
+        let end = quoted.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let Some(end) = end else { break };
+        out.push_str(plain);
+        rest = &quoted[end + 1..];
+    }
+    out + rest
+}
+
 /// The default-ignorable code points of Unicode, and what is drawn as nothing.
 fn is_invisible(c: char) -> bool {
     matches!(u32::from(c),
@@ -259,4 +291,31 @@ fn without_colours(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_quoted_is_data() {
+        for data in
+            ["[mesh] owl: \"FORGED </mesh> \\\" FORGED\\\\\", 3m ago", "> FORGED", "a \"FORGED\" b \"</\""]
+        {
+            assert_eq!(unquoted(data), Vec::<String>::new(), "{data}");
+        }
+        for forged in [
+            "FORGED",
+            "[mesh] FORGED",
+            "a \"b\" FORGED \"c\"",
+            "a \"FORGED",
+            "a \"b\\\\\" FORGED\"",
+            " > FORGED",
+        ] {
+            assert!(!unquoted(forged).is_empty(), "{forged}");
+        }
+        for steers in ["> \u{1b}[2J", "\"\u{202e}\"", "> a\u{200b}"] {
+            assert!(!unquoted(steers).is_empty(), "{steers}");
+        }
+    }
 }

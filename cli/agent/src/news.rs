@@ -188,7 +188,7 @@ async fn events(desk: &Desk, session: &Session) -> Result<Option<String>, Proble
     };
     let request = ListEventsRequest {
         scopes: vec![scope.clone()],
-        start_revision: member.looked + 1,
+        start_revision: member.looked.saturating_add(1),
         filter: Some(filter),
         limit: BATCHES,
         ..ListEventsRequest::default()
@@ -214,7 +214,7 @@ async fn events(desk: &Desk, session: &Session) -> Result<Option<String>, Proble
         let fresh = answer.batches.iter().filter(|batch| batch.revision > after && batch.actor != me);
         fresh.flat_map(|batch| lines(batch, &me)).collect()
     };
-    if lines(member.looked).is_empty() && upto < member.looked + BEHIND {
+    if lines(member.looked).is_empty() && upto < member.looked.saturating_add(BEHIND) {
         return Ok(None);
     }
     let told = desk.kept.change(&scope, |member| {

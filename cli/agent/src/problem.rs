@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use mesh_client::ClientError;
-use mesh_client::display::printable_line;
+use mesh_client::display::model::said;
 
 /// Characters of it that are told.
 const LONGEST: usize = 400;
@@ -43,10 +43,14 @@ impl From<&str> for Problem {
 
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
-        // A broker that could not be started left its log behind the first line.
         let text = error.to_string();
-        let line: String = text.lines().next().unwrap_or_default().chars().take(LONGEST).collect();
-        Self { text: printable_line(&line).into_owned(), away: error.is_transient() }
+        // A broker that could not be started left its log behind the first line, a refusal what is wrong with fields.
+        let first = text.lines().next().unwrap_or_default();
+        let refused = error.refusal().map(|refusal| refusal.message.as_str()).filter(|said| !said.is_empty());
+        let started = matches!(error, ClientError::Start { .. }).then_some(first);
+        let text = started.or(refused).unwrap_or(&text);
+        let line: String = text.chars().take(LONGEST).collect();
+        Self { text: said(&line), away: error.is_transient() }
     }
 }
 

@@ -110,7 +110,7 @@ async fn standing(desk: &Desk, session: &Session, source: Source) -> Result<Stri
     );
     let mut out = String::new();
     let again = if source == Source::Startup { "" } else { " (still)" };
-    _ = write!(out, "[mesh] you are {me}{again} on the mesh");
+    _ = write!(out, "[mesh] you are {}{again} on the mesh", word(&me));
     if is_name(&scope) {
         _ = write!(out, " of {}", word(&scope));
     }
@@ -203,7 +203,7 @@ fn facts_told(out: &mut String, mut facts: Vec<Entry>) {
             out,
             "\n- {} by {}, {}: {}",
             word(&fact.key),
-            fact.writer,
+            word(&fact.writer),
             age(fact.write_time),
             quoted(&fact.value, 120)
         );

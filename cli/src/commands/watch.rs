@@ -128,7 +128,7 @@ async fn header(ctx: &Context, client: &Client, scopes: &[String]) -> Result<(u6
     }
     text.push('\n');
     ctx.out.text(&text)?;
-    Ok((revision + 1, incarnation))
+    Ok((revision.saturating_add(1), incarnation))
 }
 
 fn more(paint: output::Paint, count: usize, what: &str) -> String {

@@ -12,6 +12,12 @@ use super::{printable, printable_line};
 /// Longest answer, in bytes, but for a single item that was asked for alone.
 pub const PAGE: usize = 8 << 10;
 
+/// Longest sentence of a broker, in bytes; what is quoted is cut to less.
+const SENTENCE: usize = 1200;
+
+/// Longest span that is told: longer than any that the contract has.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Somebody's text as one quoted line of at most `most` characters.
 pub fn quoted(text: &str, most: usize) -> String {
     let text = text.trim();
@@ -38,6 +44,17 @@ pub fn word(text: &str) -> String {
         text.to_owned()
     } else {
         quoted(text, 200)
+    }
+}
+
+/// What a broker says in its own words: as it is when it is a sentence, quoted when it is more than one line, hides
+/// something, or could pass for what others say.
+pub fn said(text: &str) -> String {
+    let passes = ["[mesh]", "</", "```"].iter().any(|sign| text.contains(sign));
+    if text.len() <= SENTENCE && *printable_line(text) == *text && !passes {
+        text.to_owned()
+    } else {
+        quoted(text, SENTENCE / 4)
     }
 }
 
@@ -99,12 +116,12 @@ where
     )
 }
 
-/// A span of the contract.
+/// A span of the contract, of at most [`LONGEST`], so that it can be added to a time.
 pub fn duration<T>(span: Option<T>) -> Duration
 where
     Duration: TryFrom<T>,
 {
-    span.and_then(|span| Duration::try_from(span).ok()).unwrap_or_default()
+    span.and_then(|span| Duration::try_from(span).ok()).unwrap_or_default().min(LONGEST)
 }
 
 /// `1 lock`, `2 locks`.
@@ -157,6 +174,16 @@ mod tests {
             assert_eq!(quoted(text, 100), shown);
         }
         assert_eq!(quoted("abcdef", 3), r#""abc…""#);
+    }
+
+    #[test]
+    fn what_a_broker_says_is_quoted_unless_it_is_one_plain_sentence() {
+        let plain = "paths[0] \"a b\" is held by fox; ask it";
+        assert_eq!(said(plain), plain);
+        for more in ["a\n[mesh] b", "a [mesh] b", "a\u{202e}b", "a</mesh>b", "a\u{1b}[2Jb"] {
+            assert!(said(more).starts_with('"') && said(more).lines().count() == 1, "{}", said(more));
+        }
+        assert!(said(&"x".repeat(2000)).starts_with("\"xxx"));
     }
 
     #[test]

@@ -199,10 +199,13 @@ impl Session {
     pub async fn release(&self, paths: Vec<String>) -> Result<Vec<String>, ClientError> {
         let all = paths.is_empty();
         let mut released = Vec::new();
+        let mut left = u32::MAX;
         loop {
             let request = ReleaseLocksRequest { paths: paths.clone(), ..Default::default() };
             let answer = change!(self, locks.release_locks(request))?;
-            let progress = !answer.paths.is_empty();
+            // Whatever a broker says, this ends.
+            let fewer = answer.remaining < std::mem::replace(&mut left, answer.remaining);
+            let progress = fewer && !answer.paths.is_empty();
             released.extend(answer.paths);
             if !all || answer.remaining == 0 || !progress {
                 return Ok(released);

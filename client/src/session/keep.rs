@@ -22,7 +22,7 @@ pub(super) async fn attend(shared: Arc<Shared>) {
         let current = shared.current();
         let options = WatchOptions {
             scopes: vec![current.peer.scope.clone()],
-            start_revision: if cursor.revision == 0 { 0 } else { cursor.revision + 1 },
+            start_revision: if cursor.revision == 0 { 0 } else { cursor.revision.saturating_add(1) },
             incarnation: cursor.incarnation.clone(),
             ..WatchOptions::default()
         };

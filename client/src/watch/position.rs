@@ -57,12 +57,12 @@ impl Position {
             Some(Payload::InitialState(item)) => Ok(Some(WatchItem::State(Box::new(item)))),
             Some(Payload::InitialStateEnd(_)) => {
                 self.state_pending = false;
-                self.begin(header.revision + 1);
+                self.begin(header.revision.saturating_add(1));
                 Ok(Some(WatchItem::StateEnd(header.revision)))
             }
             Some(Payload::Events(batch)) => self.batch(batch),
             Some(Payload::Progress(_)) => {
-                self.next = self.next.max(header.revision + 1);
+                self.next = self.next.max(header.revision.saturating_add(1));
                 Ok(Some(WatchItem::Progress(self.next - 1)))
             }
             // A kind of item that a later broker knows.
@@ -110,7 +110,7 @@ impl Position {
                 )));
             }
         }
-        self.next = batch.revision + 1;
+        self.next = batch.revision.saturating_add(1);
         Ok(Some(WatchItem::Batch(batch)))
     }
 }

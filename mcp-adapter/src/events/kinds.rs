@@ -155,8 +155,8 @@ fn lock_release_requested(requested: &LockReleaseRequested) -> String {
     format!(
         "lock_release_requested {} of {} by {}{urgent}{}",
         words(&request.lock_paths, LISTED),
-        request.holder,
-        request.from,
+        word(&request.holder),
+        word(&request.from),
         said(&request.reason)
     )
 }
@@ -171,8 +171,8 @@ fn lock_release_answered(answered: &LockReleaseAnswered) -> String {
     format!(
         "lock_release_answered {} of {} to {} ({answer}){}",
         words(&request.lock_paths, LISTED),
-        request.holder,
-        request.from,
+        word(&request.holder),
+        word(&request.from),
         said(&answered.note)
     )
 }

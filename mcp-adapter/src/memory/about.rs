@@ -55,8 +55,8 @@ fn asked(request: &ReleaseRequest) -> String {
     };
     format!(
         "asked: {} wants {} to release {}{urgent}{reason}, {}",
-        request.from,
-        request.holder,
+        word(&request.from),
+        word(&request.holder),
         words(&request.lock_paths, 3),
         age(request.ask_time)
     )
@@ -102,7 +102,7 @@ fn message(message: &Message) -> String {
     format!(
         "message {} from {}{to}, {}: {}",
         message.revision,
-        message.from,
+        word(&message.from),
         age(message.send_time),
         quoted(&message.body, PREVIEW)
     )

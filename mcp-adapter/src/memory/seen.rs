@@ -51,7 +51,7 @@ impl Seen {
     pub(crate) fn written(&mut self, entry: &Entry) {
         let name = (entry.scope.clone(), entry.key.clone());
         let before = self.last.get(&name).map_or(0, |known| known.version);
-        if before + 1 == entry.version {
+        if before.checked_add(1) == Some(entry.version) {
             self.shown(entry);
         }
     }

@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 /// A mesh, and below its home the repository `app` on `main` with a file in `src/`.
-pub(super) struct Ground {
-    pub(super) mesh: Mesh,
-    pub(super) base: PathBuf,
+pub(crate) struct Ground {
+    pub(crate) mesh: Mesh,
+    pub(crate) base: PathBuf,
 }
 
 impl Ground {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mesh = Mesh::new();
         let base = mesh.path().canonicalize().unwrap().join("w");
         std::fs::create_dir(&base).unwrap();
@@ -32,7 +32,7 @@ impl Ground {
     }
 
     /// A repository with `src/a.rs` and `src/b.rs` committed.
-    pub(super) fn repository(&self, name: &str, remote: &str) {
+    pub(crate) fn repository(&self, name: &str, remote: &str) {
         let root = self.path(name);
         std::fs::create_dir_all(root.join("src")).unwrap();
         for file in ["src/a.rs", "src/b.rs"] {
@@ -45,24 +45,24 @@ impl Ground {
     }
 
     /// A worktree of `app` on a branch of its own.
-    pub(super) fn worktree(&self, name: &str, branch: &str) {
+    pub(crate) fn worktree(&self, name: &str, branch: &str) {
         git(&self.path("app"), &["worktree", "add", "-q", "-b", branch, &format!("../{name}")]);
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.base.join(name)
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
     /// A session of Claude Code in `app`.
-    pub(super) fn seat(&self) -> Seat {
+    pub(crate) fn seat(&self) -> Seat {
         self.seat_of("claude-code", "app")
     }
 
-    pub(super) fn seat_of(&self, host: &'static str, directory: &str) -> Seat {
+    pub(crate) fn seat_of(&self, host: &'static str, directory: &str) -> Seat {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Seat {
@@ -76,25 +76,25 @@ impl Ground {
     }
 
     /// `meshctl` without a scope of its own, so that directories tell.
-    pub(super) fn meshctl(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn meshctl(&self, arguments: &[&str]) -> Command {
         let mut command = self.mesh.meshctl(arguments);
         command.env_remove("MESH_SCOPE").current_dir(self.path("app"));
         command
     }
 
     /// Everybody who is or was in a scope.
-    pub(super) async fn peers_in(&self, scope: &str) -> Vec<Peer> {
+    pub(crate) async fn peers_in(&self, scope: &str) -> Vec<Peer> {
         let request =
             ListPeersRequest { scope: scope.into(), include_offline: true, ..ListPeersRequest::default() };
         self.mesh.client().peers().list_peers(request).await.unwrap().into_inner().peers
     }
 
-    pub(super) async fn peers(&self) -> Vec<Peer> {
+    pub(crate) async fn peers(&self) -> Vec<Peer> {
         self.peers_in(SCOPE).await
     }
 
     /// The one peer of a kind of agent that the scope of `app` has ever had.
-    pub(super) async fn only(&self, kind: &str) -> Peer {
+    pub(crate) async fn only(&self, kind: &str) -> Peer {
         let of_kind = |peer: &Peer| peer.info.as_ref().is_some_and(|info| info.agent_kind == kind);
         let mut found: Vec<_> = self.peers().await.into_iter().filter(of_kind).collect();
         assert_eq!(found.len(), 1, "{found:#?}");
@@ -102,17 +102,17 @@ impl Ground {
     }
 
     /// Paths and holders of the locks of a scope.
-    pub(super) async fn locks_in(&self, scope: &str) -> Vec<Lock> {
+    pub(crate) async fn locks_in(&self, scope: &str) -> Vec<Lock> {
         let request = ListLocksRequest { scope: scope.into(), ..ListLocksRequest::default() };
         self.mesh.client().locks().list_locks(request).await.unwrap().into_inner().locks
     }
 
-    pub(super) async fn locked(&self) -> Vec<(String, String)> {
+    pub(crate) async fn locked(&self) -> Vec<(String, String)> {
         self.locks_in(SCOPE).await.into_iter().map(|lock| (lock.path, lock.holder)).collect()
     }
 
     /// Messages to a peer that it has not acknowledged, as it would be told if it came back.
-    pub(super) async fn unread(&self, name: &str) -> u32 {
+    pub(crate) async fn unread(&self, name: &str) -> u32 {
         let record =
             |path: std::path::PathBuf| serde_json::from_slice::<Value>(&std::fs::read(path).ok()?).ok();
         let files = std::fs::read_dir(self.mesh.home().agents_path()).unwrap().flatten();
@@ -129,7 +129,7 @@ impl Ground {
     }
 
     /// Another peer of `app`, with no hooks, in a checkout.
-    pub(super) async fn other(&self, name: &str, checkout: &str) -> Session {
+    pub(crate) async fn other(&self, name: &str, checkout: &str) -> Session {
         let mut options: JoinOptions = unattended(name);
         options.info.agent_kind = "zed".into();
         options.info.worktree = self.path(checkout).to_string_lossy().into_owned();
@@ -139,11 +139,11 @@ impl Ground {
 }
 
 /// Whether a peer has a live session.
-pub(super) fn is_online(peer: &Peer) -> bool {
+pub(crate) fn is_online(peer: &Peer) -> bool {
     peer.status() == PeerStatus::Online
 }
 
-pub(super) fn git(directory: &Path, arguments: &[&str]) {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) {
     let mut git = Command::new("git");
     git.current_dir(directory).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null");
     for who in ["AUTHOR", "COMMITTER"] {
@@ -155,15 +155,15 @@ pub(super) fn git(directory: &Path, arguments: &[&str]) {
 
 /// A process that stands for an agent's, and lives until it is told to end.
 #[derive(Debug)]
-pub(super) struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut command = Command::new("cat");
         Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -177,40 +177,40 @@ impl Drop for Process {
 
 /// What a hook left.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: Option<i32>,
-    pub(super) json: Value,
-    pub(super) stderr: String,
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) json: Value,
+    pub(crate) stderr: String,
 }
 
 impl Answer {
     /// What the model is told, in the form of Claude Code.
-    pub(super) fn context(&self) -> &str {
+    pub(crate) fn context(&self) -> &str {
         self.json["hookSpecificOutput"]["additionalContext"].as_str().unwrap_or_default()
     }
 
-    pub(super) fn decision(&self) -> &str {
+    pub(crate) fn decision(&self) -> &str {
         self.json["hookSpecificOutput"]["permissionDecision"].as_str().unwrap_or("pass")
     }
 
-    pub(super) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         self.json["hookSpecificOutput"]["permissionDecisionReason"].as_str().unwrap_or_default()
     }
 
     #[track_caller]
-    pub(super) fn denied(&self) -> &str {
+    pub(crate) fn denied(&self) -> &str {
         assert_eq!(self.decision(), "deny", "{self:?}");
         self.reason()
     }
 
     #[track_caller]
-    pub(super) fn passed(&self) -> &str {
+    pub(crate) fn passed(&self) -> &str {
         assert_eq!(self.decision(), "pass", "{self:?}");
         self.context()
     }
 
     /// Why the turn should go on.
-    pub(super) fn go_on(&self) -> &str {
+    pub(crate) fn go_on(&self) -> &str {
         let specific = &self.json["hookSpecificOutput"];
         if specific["hookEventName"] == "Stop"
             && let Some(text) = specific["additionalContext"].as_str()
@@ -221,31 +221,31 @@ impl Answer {
     }
 
     /// What the user is told.
-    pub(super) fn notice(&self) -> &str {
+    pub(crate) fn notice(&self) -> &str {
         self.json["systemMessage"].as_str().unwrap_or_default()
     }
 
     #[track_caller]
-    pub(super) fn silent(&self) {
+    pub(crate) fn silent(&self) {
         assert_eq!((&self.json, self.code, self.stderr.as_str()), (&Value::Null, Some(0), ""), "{self:?}");
     }
 }
 
 /// One session of an agent, as its host runs it.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) host: &'static str,
-    pub(super) session: String,
+pub(crate) struct Seat {
+    pub(crate) host: &'static str,
+    pub(crate) session: String,
     /// The agent's process, which the host names; without one, hooks take the process that runs them.
-    pub(super) process: Option<Process>,
-    pub(super) cwd: PathBuf,
-    pub(super) env: Vec<(&'static str, OsString)>,
-    pub(super) home: PathBuf,
+    pub(crate) process: Option<Process>,
+    pub(crate) cwd: PathBuf,
+    pub(crate) env: Vec<(&'static str, OsString)>,
+    pub(crate) home: PathBuf,
 }
 
 impl Seat {
     /// The same session in a process of its own, as when it is resumed.
-    pub(super) fn resumed(&self) -> Self {
+    pub(crate) fn resumed(&self) -> Self {
         Self { process: Some(Process::start()), ..self.twin() }
     }
 
@@ -261,7 +261,7 @@ impl Seat {
         }
     }
 
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(mesh_tests::meshctl());
         command.args(arguments).env_clear().current_dir(&self.cwd).stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -278,7 +278,7 @@ impl Seat {
     }
 
     /// A payload with what all have.
-    pub(super) fn payload(&self, event: &str, more: Value) -> Value {
+    pub(crate) fn payload(&self, event: &str, more: Value) -> Value {
         let mut payload = json!({
             "session_id": self.session,
             "transcript_path": "/nowhere/transcript.jsonl",
@@ -292,7 +292,7 @@ impl Seat {
     }
 
     /// Runs a hook with any input.
-    pub(super) async fn raw(&self, arguments: &[&str], input: &[u8]) -> Answer {
+    pub(crate) async fn raw(&self, arguments: &[&str], input: &[u8]) -> Answer {
         let mut command = tokio::process::Command::from(self.command(&[&["hook"], arguments].concat()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
@@ -309,78 +309,78 @@ impl Seat {
     }
 
     /// Runs the hook of an event, which must not go wrong.
-    pub(super) async fn hook(&self, event: &str, more: Value) -> Answer {
+    pub(crate) async fn hook(&self, event: &str, more: Value) -> Answer {
         let answer = self.any_hook(event, more).await;
         assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{event}: {answer:?}");
         answer
     }
 
     /// Runs the hook of an event.
-    pub(super) async fn any_hook(&self, event: &str, more: Value) -> Answer {
+    pub(crate) async fn any_hook(&self, event: &str, more: Value) -> Answer {
         self.raw(&[self.host], self.payload(event, more).to_string().as_bytes()).await
     }
 
-    pub(super) async fn start(&self) -> Answer {
+    pub(crate) async fn start(&self) -> Answer {
         self.starts("startup").await
     }
 
-    pub(super) async fn starts(&self, source: &str) -> Answer {
+    pub(crate) async fn starts(&self, source: &str) -> Answer {
         self.hook("SessionStart", json!({"source": source, "model": "m"})).await
     }
 
     /// Starts the session; its name.
-    pub(super) async fn name_at_start(&self) -> String {
+    pub(crate) async fn name_at_start(&self) -> String {
         self.start().await;
         self.name()
     }
 
-    pub(super) async fn prompt(&self) -> Answer {
+    pub(crate) async fn prompt(&self) -> Answer {
         self.hook("UserPromptSubmit", json!({"prompt": "do it"})).await
     }
 
-    pub(super) async fn stop(&self) -> Answer {
+    pub(crate) async fn stop(&self) -> Answer {
         self.hook("Stop", json!({"stop_hook_active": false, "last_assistant_message": "done"})).await
     }
 
-    pub(super) async fn end(&self, reason: &str) -> Answer {
+    pub(crate) async fn end(&self, reason: &str) -> Answer {
         self.hook("SessionEnd", json!({"reason": reason})).await
     }
 
-    pub(super) async fn tool(&self, event: &str, tool: &str, input: Value) -> Answer {
+    pub(crate) async fn tool(&self, event: &str, tool: &str, input: Value) -> Answer {
         self.hook(event, json!({"tool_name": tool, "tool_input": input, "tool_use_id": "t1"})).await
     }
 
     /// Before a part of a file is replaced.
-    pub(super) async fn edits(&self, path: impl AsRef<Path>) -> Answer {
+    pub(crate) async fn edits(&self, path: impl AsRef<Path>) -> Answer {
         let input = json!({"file_path": self.cwd.join(path), "old_string": "one", "new_string": "two"});
         self.tool("PreToolUse", "Edit", input).await
     }
 
-    pub(super) async fn edited(&self, path: impl AsRef<Path>) -> Answer {
+    pub(crate) async fn edited(&self, path: impl AsRef<Path>) -> Answer {
         let input = json!({"file_path": self.cwd.join(path), "old_string": "one", "new_string": "two"});
         self.tool("PostToolUse", "Edit", input).await
     }
 
     /// Before a file is written as a whole.
-    pub(super) async fn writes(&self, path: impl AsRef<Path>) -> Answer {
+    pub(crate) async fn writes(&self, path: impl AsRef<Path>) -> Answer {
         let input = json!({"file_path": self.cwd.join(path), "content": "two\n"});
         self.tool("PreToolUse", "Write", input).await
     }
 
-    pub(super) async fn read(&self, path: impl AsRef<Path>) -> Answer {
+    pub(crate) async fn read(&self, path: impl AsRef<Path>) -> Answer {
         self.tool("PostToolUse", "Read", json!({"file_path": self.cwd.join(path)})).await
     }
 
-    pub(super) async fn runs(&self, command: &str) -> Answer {
+    pub(crate) async fn runs(&self, command: &str) -> Answer {
         self.tool("PreToolUse", "Bash", json!({"command": command})).await
     }
 
-    pub(super) async fn ran(&self, command: &str) -> Answer {
+    pub(crate) async fn ran(&self, command: &str) -> Answer {
         self.tool("PostToolUse", "Bash", json!({"command": command})).await
     }
 
     /// A command of the agent's shell, in whose environment the host names the session.
-    pub(super) fn shell(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn shell(&self, arguments: &[&str]) -> Value {
         let mut command = self.command(&[&["--json"], arguments].concat());
         if self.host == "codex" {
             command.env("CODEX_SESSION_ID", &self.session);
@@ -393,7 +393,7 @@ impl Seat {
     }
 
     /// The name under which the session is on the mesh, as its shell sees it.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let locked = self.shell(&["lock", "task:probe"]);
         self.shell(&["unlock", "task:probe"]);
         locked["holder"].as_str().unwrap().to_owned()

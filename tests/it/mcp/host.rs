@@ -25,7 +25,7 @@ const NOTES: usize = 1000;
 
 /// What an adapter says by itself.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Note {
+pub(crate) enum Note {
     /// A resource has changed.
     Updated(String),
     /// Something that the protocol does not know.
@@ -36,7 +36,7 @@ pub(super) enum Note {
 
 /// The client's side of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     config: ClientConfig,
     notes: mpsc::Sender<Note>,
 }
@@ -75,17 +75,17 @@ impl ClientHandler for Client {
 }
 
 /// A host with its adapter.
-pub(super) struct Host {
+pub(crate) struct Host {
     /// The connection.
-    pub(super) client: RunningService<RoleClient, Client>,
+    pub(crate) client: RunningService<RoleClient, Client>,
     /// The process of the adapter.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     notes: mpsc::Receiver<Note>,
 }
 
 impl Host {
     /// Starts an adapter and connects to it.
-    pub(super) async fn start(command: Command, era: Era, name: &str, can: ClientCapabilities) -> Self {
+    pub(crate) async fn start(command: Command, era: Era, name: &str, can: ClientCapabilities) -> Self {
         let (sender, notes) = mpsc::channel(NOTES);
         let config = ClientConfig::new(can, Implementation::new(name, "1.0"));
         let lifecycle = match era {
@@ -102,24 +102,24 @@ impl Host {
     }
 
     /// The next thing that the adapter says by itself.
-    pub(super) async fn note(&mut self) -> Note {
+    pub(crate) async fn note(&mut self) -> Note {
         within("a notification", self.notes.recv()).await.unwrap()
     }
 
     /// What it has said that was not looked at.
-    pub(super) fn unseen(&mut self) -> Option<Note> {
+    pub(crate) fn unseen(&mut self) -> Option<Note> {
         self.notes.try_recv().ok()
     }
 
     /// Calls a tool, which may become a task.
-    pub(super) async fn ask(&self, tool: &'static str, arguments: &Value) -> CallToolResponse {
+    pub(crate) async fn ask(&self, tool: &'static str, arguments: &Value) -> CallToolResponse {
         let arguments = arguments.as_object().unwrap().clone();
         let call = self.client.call_tool_once(CallToolRequestParams::new(tool).with_arguments(arguments));
         within("an answer", call).await.unwrap()
     }
 
     /// Calls a tool that must not fail, nor become a task.
-    pub(super) async fn does(&self, tool: &'static str, arguments: Value) -> String {
+    pub(crate) async fn does(&self, tool: &'static str, arguments: Value) -> String {
         match self.ask(tool, &arguments).await {
             CallToolResponse::Complete(result) => done(&result),
             other => panic!("{tool} did not answer: {other:?}"),
@@ -127,32 +127,32 @@ impl Host {
     }
 
     /// Ends the connection and with it the adapter.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         within("the end of the adapter", self.client.cancel()).await.unwrap();
     }
 }
 
 /// The text of a result that is no failure.
-pub(super) fn done(result: &CallToolResult) -> String {
+pub(crate) fn done(result: &CallToolResult) -> String {
     let text = result.content[0].as_text().unwrap().text.clone();
     assert_ne!(result.is_error, Some(true), "{text}");
     text
 }
 
 /// What a peer says of itself.
-pub(super) async fn info(witness: &Session, name: &str) -> PeerInfo {
+pub(crate) async fn info(witness: &Session, name: &str) -> PeerInfo {
     let request = ListPeersRequest { scope: witness.scope(), ..ListPeersRequest::default() };
     let peers = witness.list_peers(request).await.unwrap().peers;
     peers.into_iter().find(|peer| peer.name == name).unwrap().info.unwrap_or_default()
 }
 
 /// Waits until a peer says that it is woken in a way.
-pub(super) async fn is_woken_by(witness: &Session, name: &str, way: &str) {
+pub(crate) async fn is_woken_by(witness: &Session, name: &str, way: &str) {
     within("the way", async { while info(witness, name).await.wake != way {} }).await;
 }
 
 /// What is known of a message's way to its one recipient, once something was reported of waking it.
-pub(super) async fn woken(sender: &Session, message_id: &str) -> Delivery {
+pub(crate) async fn woken(sender: &Session, message_id: &str) -> Delivery {
     let request = GetReceiptsRequest { message_id: message_id.into() };
     within("a report of the wake", async {
         loop {
