@@ -116,7 +116,7 @@ where
     )
 }
 
-/// A span of the contract, of at most [`LONGEST`], so that it can be added to a time.
+/// A span of the contract, of at most ten years, so that it can be added to a time.
 pub fn duration<T>(span: Option<T>) -> Duration
 where
     Duration: TryFrom<T>,
