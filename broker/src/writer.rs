@@ -268,7 +268,8 @@ impl Writer {
             Ok(None) => {}
             Err(rejection) => {
                 // Who calls on a session that is over learns that, and nothing of a request that another made.
-                let ended = request.caller.and_then(|session| self.state.peers.live(session).err());
+                let other = request.caller.filter(|_| !self.idempotency.is_of_caller(request));
+                let ended = other.and_then(|session| self.state.peers.live(session).err());
                 return Ok(Err(ended.unwrap_or(rejection).into()));
             }
         }

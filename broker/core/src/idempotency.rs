@@ -60,6 +60,13 @@ impl Idempotency {
         }
     }
 
+    /// Whether the session that calls has itself used the request's id before.
+    #[must_use]
+    pub fn is_of_caller(&self, request: &Request) -> bool {
+        let answered = request.request_id.as_ref().and_then(|id| self.answers.get(id));
+        answered.is_some_and(|answered| answered.session.is_some() && answered.session == request.caller)
+    }
+
     /// The first answer to this very request, none if it is new, or the refusal if its id was used for another.
     ///
     /// `caller` is the peer behind the request's session, if it is live. A repeat may come from the same session
