@@ -8,6 +8,7 @@ use mesh_tests::hostile::{Lie, LyingBroker, unquoted};
 use rmcp::model::ClientCapabilities;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 use super::{faults_of_home, none};
 use crate::hooks::seat::{Answer, Ground, Seat};
@@ -181,19 +182,31 @@ async fn what_a_broker_answers_is_data_in_every_tool() {
     none(&faults);
 }
 
+/// What is wrong with what tools say when they are refused for a reason: with one tool in six, by turns.
+async fn faults_of_refusals(reason: i32) -> Vec<String> {
+    let broker = LyingBroker::start(Lie::Refuse(reason)).await;
+    let ground = Ground::new();
+    let mut agent = Agent::spawn(adapter(&ground, &broker, &[]), Era::Modern).await;
+    let mut faults = Vec::new();
+    let first = usize::try_from(reason).unwrap_or_default() % 6;
+    for (tool, arguments) in calls().into_iter().skip(first).step_by(6) {
+        let response = agent.ask("tools/call", json!({"name": tool, "arguments": arguments})).await;
+        faults.extend(faults_of(&format!("refused for {reason}: {tool} {arguments}"), &response));
+    }
+    assert!(broker.calls() > 0, "the tools do not reach the broker");
+    faults
+}
+
 #[tokio::test]
 async fn how_a_broker_refuses_is_data_in_every_tool() {
-    let mut faults = Vec::new();
-    for reason in (0..64).take_while(|&reason| ErrorReason::try_from(reason).is_ok()) {
-        let broker = LyingBroker::start(Lie::Refuse(reason)).await;
-        let ground = Ground::new();
-        let mut agent = Agent::spawn(adapter(&ground, &broker, &[]), Era::Modern).await;
-        for (tool, arguments) in calls().into_iter().step_by(3) {
-            let response = agent.ask("tools/call", json!({"name": tool, "arguments": arguments})).await;
-            faults.extend(faults_of(&format!("refused for {reason}: {tool} {arguments}"), &response));
-        }
+    let reasons: Vec<i32> = (0..64).take_while(|&reason| ErrorReason::try_from(reason).is_ok()).collect();
+    let mut found = Vec::new();
+    // A few at a time: some refusals are waited out.
+    for some in reasons.chunks(6) {
+        let asked: JoinSet<_> = some.iter().copied().map(faults_of_refusals).collect();
+        found.extend(asked.join_all().await.into_iter().flatten());
     }
-    none(&faults);
+    none(&found);
 }
 
 #[tokio::test]
