@@ -28,6 +28,9 @@ pub(crate) struct Args {
     path: Option<PathBuf>,
 }
 
+/// The verdict on one that is not, and what to do.
+const UNSOUND: &str = "is not sound; move it aside and restore a backup that is (`meshctl restore FILE`)";
+
 #[derive(Serialize)]
 struct Answer<'a> {
     path: String,
@@ -95,7 +98,7 @@ fn text(path: &str, checked: &Checked) -> String {
     for problem in problems(findings) {
         text.push_str(&format!("problem: {}\n", printable_line(problem)));
     }
-    let verdict = if findings.is_sound() { "is sound" } else { "is not sound" };
+    let verdict = if findings.is_sound() { "is sound" } else { UNSOUND };
     text.push_str(&format!("{} {verdict}\n", printable_line(path)));
     text
 }

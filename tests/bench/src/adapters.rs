@@ -57,13 +57,13 @@ pub(crate) fn adapter(program: &Path, home: &Path) -> Command {
 
 fn ask(command: Command, tool: &str, calls: u32) -> Result<[f64; 5]> {
     let start = Instant::now();
-    let mut host = Host::start(command)?;
-    host.call(tool)?;
+    let mut host = Host::start(command, "bench", "0")?;
+    host.run(tool)?;
     let first = start.elapsed();
     let mut latencies = Latencies::new()?;
     for _ in 0..calls {
         let before = Instant::now();
-        host.call(tool)?;
+        host.run(tool)?;
         latencies.record(before.elapsed())?;
     }
     let pid = host.pid();

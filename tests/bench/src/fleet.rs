@@ -4,7 +4,6 @@
 //! MCP server. The same script runs without the mesh, and with nothing but the look at a file's time that hosts take by
 //! themselves. What counts is whether an edit that its tool has called done is in the file at the end.
 
-mod adapter;
 mod agent;
 mod log;
 mod outcome;

@@ -58,8 +58,8 @@ fn idle(pid: u32, span: Duration) -> Result<Vec<Finding>> {
 /// An adapter that a host has started and asked once.
 fn adapter(program: &Path, home: &Path) -> Result<Vec<Finding>> {
     let start = Instant::now();
-    let mut host = Host::start(adapters::adapter(program, home))?;
-    host.call("mesh_status")?;
+    let mut host = Host::start(adapters::adapter(program, home), "bench", "0")?;
+    host.run("mesh_status")?;
     let took = start.elapsed().as_secs_f64() * 1e3;
     let pid = host.pid();
     Ok(vec![

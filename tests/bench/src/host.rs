@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub(crate) struct Host {
     child: Child,
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     calls: u64,
 }
 
 impl Host {
-    /// Starts it and says hello, without waiting for more than the answer to that.
-    pub(crate) fn start(mut command: Command) -> Result<Self> {
+    /// Starts it and says hello as this client, without waiting for more than the answer to that.
+    pub(crate) fn start(mut command: Command, name: &str, version: &str) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start the adapter")?;
         let pipes = child.stdin.take().zip(child.stdout.take());
@@ -25,9 +25,9 @@ impl Host {
             child.kill()?;
             anyhow::bail!("no pipes to the adapter");
         };
-        let mut host = Self { child, stdin, stdout: BufReader::new(stdout), calls: 0 };
+        let mut host = Self { child, stdin: Some(stdin), stdout: BufReader::new(stdout), calls: 0 };
         let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {},
-            "clientInfo": {"name": "bench", "version": "0"}});
+            "clientInfo": {"name": name, "version": version}});
         host.ask("initialize", &hello)?;
         host.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
         Ok(host)
@@ -37,10 +37,24 @@ impl Host {
         self.child.id()
     }
 
-    /// Calls a tool that needs no arguments.
-    pub(crate) fn call(&mut self, tool: &str) -> Result<()> {
-        let result = self.ask("tools/call", &json!({"name": tool, "arguments": {}}))?;
-        ensure!(result["isError"] != true, "{tool}: {result}");
+    /// Calls a tool: whether it did it, and what it says.
+    pub(crate) fn call(&mut self, tool: &str, arguments: &Value) -> Result<(bool, String)> {
+        let answer = self.ask("tools/call", &json!({"name": tool, "arguments": arguments}))?;
+        let text = answer["content"][0]["text"].as_str().context("an answer without text")?;
+        Ok((answer["isError"] != true, text.to_owned()))
+    }
+
+    /// Calls a tool that needs no arguments and must work.
+    pub(crate) fn run(&mut self, tool: &str) -> Result<()> {
+        let (done, text) = self.call(tool, &json!({}))?;
+        ensure!(done, "{tool}: {text}");
+        Ok(())
+    }
+
+    /// Closes its input, and waits for its end.
+    pub(crate) fn close(mut self) -> Result<()> {
+        drop(self.stdin.take());
+        self.child.wait()?;
         Ok(())
     }
 
@@ -61,7 +75,7 @@ impl Host {
     }
 
     fn write(&mut self, message: &Value) -> Result<()> {
-        Ok(writeln!(self.stdin, "{message}")?)
+        writeln!(self.stdin.as_mut().context("closed")?, "{message}").context("the adapter does not read")
     }
 }
 

@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::adapter::Adapter;
 use super::log::{Line, Log, Why, millis, now};
 use super::rng::Rng;
 use crate::claude::{Claude, Said};
+use crate::host::Host;
 
 /// Longest time to think between a read and an edit, in milliseconds.
 const THINKING: u64 = 60;
@@ -81,7 +81,7 @@ enum Outcome {
 struct Agent {
     orders: Orders,
     claude: Claude,
-    adapter: Option<Adapter>,
+    adapter: Option<Host>,
     log: Log,
     rng: Rng,
     made: usize,
@@ -114,7 +114,7 @@ impl Agent {
             session: orders.session.clone(),
             pid: std::process::id(),
         };
-        let adapter = (orders.mode == Mode::Mesh).then(|| Adapter::start(&claude)).transpose()?;
+        let adapter = (orders.mode == Mode::Mesh).then(|| start_adapter(&claude)).transpose()?;
         let mut log = Log::open(&orders.log)?;
         log.write(&Line::Begins { session: orders.session.clone(), resumed: orders.resumes })?;
         let rng = Rng::of(orders.seed, [orders.agent, orders.life]);
@@ -132,7 +132,7 @@ impl Agent {
             self.end_turn()?;
         }
         self.hook("SessionEnd", &self.claude.session_end())?;
-        self.adapter.take().map_or(Ok(()), Adapter::close)
+        self.adapter.take().map_or(Ok(()), Host::close)
     }
 
     fn end_turn(&mut self) -> Result<()> {
@@ -345,4 +345,11 @@ impl Agent {
         self.log.write(&Line::Mesh { tool: tool.into(), millis, asked, text })?;
         Ok(done)
     }
+}
+
+/// The MCP server of an agent, as its host starts it.
+fn start_adapter(claude: &Claude) -> Result<Host> {
+    let mut command = claude.command(&claude.meshctl);
+    command.arg("mcp");
+    Host::start(command, "claude-code", "2.1.329")
 }
